@@ -1,0 +1,172 @@
+"""The records that travel between the parts.
+
+Axis names, used in every signature: b batch, n training images, q queries, g gallery, d dimensions, k neighbours,
+c channels, h height, w width.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+JUNK_PID = -1
+"""`pid` of an image that is neither right nor wrong for any query (a detector's junk box)."""
+
+UNKNOWN_CAMID = -1
+"""`camid` in tensors where a sample's camera is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image file and what is known of it.
+
+    `pid`: identity, 0 or more; -1 is junk; None where it is not known. On Market-1501 pid 0 is a distractor: an
+    ordinary identity that no query has. `camid`: camera, 0 or more, or None. `timestamp`: seconds or frame number.
+    """
+
+    path: Path
+    pid: int | None = None
+    camid: int | None = None
+    timestamp: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """An ordered list of samples; the position of a sample is its `index`."""
+
+    name: str
+    samples: tuple[Sample, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return iter(self.samples)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files, in order."""
+        return tuple(sample.path for sample in self.samples)
+
+    @property
+    def camids(self) -> tuple[int, ...]:
+        """Camera of each image; `UNKNOWN_CAMID` where it is not known."""
+        return tuple(UNKNOWN_CAMID if s.camid is None else s.camid for s in self.samples)
+
+    @property
+    def pids(self) -> tuple[int, ...] | None:
+        """Identity of each image, or None unless every image has one. For evaluators only."""
+        pids = tuple(s.pid for s in self.samples if s.pid is not None)
+        return pids if pids and len(pids) == len(self.samples) else None
+
+    def unlabelled(self) -> "UnlabelledImages":
+        """Give what a trainer may see: files and cameras, no identities."""
+        return UnlabelledImages(self.paths, self.camids)
+
+    def without(self, indexes: set[int]) -> "Split":
+        """Give the split without the samples at `indexes`, the others in order."""
+        return Split(self.name, tuple(s for i, s in enumerate(self.samples) if i not in indexes))
+
+
+@dataclass(frozen=True, slots=True)
+class UnlabelledImages:
+    """The training split as the trainer sees it. There is no `pid` here, so none can leak."""
+
+    paths: tuple[Path, ...]
+    camids: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A data set as a reader found it. A split that the data set lacks is empty.
+
+    `format`: the reader's name in `data.formats.FORMATS`. `notes`: what the reader passed over, one sentence each.
+    """
+
+    root: Path
+    format: str
+    train: Split
+    query: Split
+    gallery: Split
+    notes: tuple[str, ...] = ()
+
+    @property
+    def splits(self) -> tuple[Split, Split, Split]:
+        """Train, query, gallery."""
+        return self.train, self.query, self.gallery
+
+    @property
+    def can_be_evaluated(self) -> bool:
+        """True where query and gallery both hold images and all of those have identities."""
+        return self.query.pids is not None and self.gallery.pids is not None
+
+
+@runtime_checkable
+class Memory(Protocol):
+    """What a miner may ask of a feature memory of N rows."""
+
+    def __len__(self) -> int: ...
+
+    def similarity(self, index: Int[Tensor, " b"]) -> Float[Tensor, "b n"]:
+        """Cosines of the rows at `index` with all rows, own column included."""
+        ...
+
+    def adjacency_distance(self, index: Int[Tensor, " b"], similarity: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
+        """Squared distances between rows of the similarity matrix with zero diagonal."""
+        ...
+
+
+@runtime_checkable
+class Miner(Protocol):
+    """Feature memory → positives: which rows hold the same identity as the images at `index`."""
+
+    def __call__(self, memory: Memory, index: Int[Tensor, " b"]) -> Bool[Tensor, "b n"]:
+        """Mine; the own index is always positive."""
+        ...
+
+
+@runtime_checkable
+class Loss(Protocol):
+    """Scores of a batch against the memory, and its positives → one number."""
+
+    def __call__(self, scores: Float[Tensor, "b n"], positives: Bool[Tensor, "b n"]) -> Float[Tensor, ""]:
+        """Give the loss, differentiable in `scores`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SparsePositives:
+    """Positives of all N images, mined at once: image i has `columns[offsets[i]:offsets[i + 1]]`, ascending."""
+
+    offsets: Int[Tensor, " n1"]
+    columns: Int[Tensor, " p"]
+
+    @classmethod
+    def from_blocks(cls, blocks: Iterable[Bool[Tensor, "b n"]]) -> "SparsePositives":
+        """Gather dense blocks that together hold all rows in order."""
+        counts, columns = [torch.zeros(1, dtype=torch.long)], []
+        for block in blocks:
+            counts.append(block.sum(dim=1).cpu())
+            columns.append(block.nonzero()[:, 1].to(torch.int32).cpu())
+        return cls(torch.cat(counts).cumsum(0), torch.cat(columns))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def dense(self, index: Int[Tensor, " b"]) -> Bool[Tensor, "b n"]:
+        """The rows at `index`, dense, on the device of `index`."""
+        rows = index.cpu()
+        count = self.offsets[rows + 1] - self.offsets[rows]
+        row = torch.arange(len(rows)).repeat_interleave(count)
+        within = torch.arange(int(count.sum())) - (count.cumsum(0) - count).repeat_interleave(count)
+        column = self.columns[self.offsets[rows].repeat_interleave(count) + within].long()
+        positives = torch.zeros(len(rows), len(self), dtype=torch.bool)
+        positives[row, column] = True
+        return positives.to(index.device)
