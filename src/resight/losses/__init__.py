@@ -1,0 +1,10 @@
+"""Losses on the scores of a batch against the feature memory. One paper, one file; `LOSSES` names them."""
+
+from collections.abc import Callable
+
+from resight.losses.smlc import SMLC
+from resight.types import Loss
+
+LOSSES: dict[str, Callable[..., Loss]] = {
+    "smlc": SMLC,
+}

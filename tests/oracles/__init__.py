@@ -1,0 +1,1 @@
+"""The slowest, plainest form of each algorithm, straight from its definition."""
