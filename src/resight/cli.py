@@ -1,0 +1,282 @@
+"""The command `resight`: reads flags, calls the parts, prints, exits."""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from resight.errors import ResightError
+
+app = typer.Typer(
+    name="resight",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Turn a folder of unlabelled crops of people, vehicles or animals into a re-identification model.",
+)
+console = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+DataArgument = Annotated[Path, typer.Argument(help="Folder (Market-1501, VeRi-776 or plain) or CSV/Parquet manifest.")]
+RunArgument = Annotated[Path, typer.Argument(help="Run folder that `resight train` left, or its model.safetensors.")]
+FormatOption = Annotated[
+    str | None, typer.Option(help="Layout of DATA: market1501, veri776, manifest or folder.", show_default="detected")
+]
+JsonOption = Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
+CacheOption = Annotated[
+    Path | None, typer.Option(help="Where decoded images are kept.", show_default="the user's cache folder")
+]
+SkipOption = Annotated[bool, typer.Option("--skip-broken", help="Leave out images that cannot be decoded.")]
+BatchOption = Annotated[int, typer.Option(min=1, help="Images embedded at a time.")]
+
+
+@app.command()
+def train(
+    data: DataArgument,
+    recipe: Annotated[str, typer.Option(help="Name of a packaged recipe, or a TOML file.")] = "gsmlp",
+    out: Annotated[Path | None, typer.Option(help="Run folder.", show_default="runs/DATA-RECIPE-SEED")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a setting: section.key=value. May be repeated.")
+    ] = None,
+    backbone: Annotated[str | None, typer.Option(help="Short for --set backbone.name=…: any timm model.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Start weights: a file, package, timm, random, or auto.", show_default="auto")
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="Input size, e.g. 256x128 (height x width).")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Short for --set train.epochs=…")] = None,
+    seed: Annotated[int | None, typer.Option(help="Short for --set train.seed=…")] = None,
+    format: FormatOption = None,
+    device: DeviceOption = "auto",
+    cache_dir: CacheOption = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
+    allow_leak: Annotated[
+        bool, typer.Option("--allow-leak", help="Train although training images are also in query or gallery.")
+    ] = False,
+    skip_broken: SkipOption = False,
+    json_file: JsonOption = None,
+) -> None:
+    """Train a model without labels; where identities are known, evaluate it before and after.
+
+    Example: `resight train crops/ --recipe gsmlp --out runs/crops`
+
+    Identities, where a data set has them, are used for the printed figures only, never for training.
+    """
+    from resight.progress import ProgressListener
+    from resight.run import TrainRequest, run_training
+
+    changes = [*(settings or [])]
+    for key, value in {
+        "backbone.name": backbone,
+        "backbone.weights": weights,
+        "input.size": size and parse_size(size),
+        "train.epochs": epochs,
+        "train.seed": seed,
+    }.items():
+        if value is not None:
+            changes.append(f"{key}={value}")
+    out = out or default_out(data, recipe, changes)
+    request = TrainRequest(
+        data=data,
+        recipe=recipe,
+        out=out,
+        overrides=tuple(changes),
+        format=format,
+        device=device,
+        cache_dir=cache_dir,
+        resume=resume,
+        overwrite=overwrite,
+        allow_leak=allow_leak,
+        skip_broken=skip_broken,
+        command="resight " + shlex.join(sys.argv[1:]),
+    )
+    progress = ProgressListener(console)
+    try:
+        summary = run_training(request, listeners=(progress,), say=console.print)
+    except KeyboardInterrupt:
+        progress.bar.stop()
+        errors.print(
+            f"stopped; finished epochs are saved. Go on with: resight train {shlex.quote(str(data))} "
+            f"--out {shlex.quote(str(out))} --resume"
+        )
+        raise typer.Exit(130) from None
+    finally:
+        progress.bar.stop()
+    write_json(json_file, summary)
+    console.print(f"saved {out}; look at it with: resight report {shlex.quote(str(out))}")
+
+
+@app.command()
+def evaluate(
+    run: RunArgument,
+    data: DataArgument,
+    format: FormatOption = None,
+    device: DeviceOption = "auto",
+    cache_dir: CacheOption = None,
+    skip_broken: SkipOption = False,
+    json_file: JsonOption = None,
+) -> None:
+    """Score a trained model: mAP, CMC at 1, 5, 10, 20 and mINP of query against gallery.
+
+    Example: `resight evaluate runs/crops market1501/ --json scores.json`
+    """
+    from resight.data.digests import default_cache_dir
+    from resight.data.formats import read_dataset
+    from resight.prepare import choose_device, open_test_set
+    from resight.run import load_model
+
+    place = choose_device(device)
+    model, recipe = load_model(run, place)
+    dataset = read_dataset(data, format)
+    test_set = open_test_set(dataset, recipe.input.size, cache_dir or default_cache_dir(), skip_broken=skip_broken)
+    result = test_set.evaluate(model, precision="float32", device=place)
+    for line in result.lines():
+        console.print(line)
+    write_json(json_file, result.to_json())
+
+
+@app.command()
+def embed(
+    run: RunArgument,
+    data: DataArgument,
+    out: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    split: Annotated[str, typer.Option(help="train, query, gallery, or all.")] = "all",
+    format: FormatOption = None,
+    device: DeviceOption = "auto",
+    cache_dir: CacheOption = None,
+    batch_size: BatchOption = 256,
+    skip_broken: SkipOption = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file in --out.")] = False,
+) -> None:
+    """Write the embedding of every image, unit length, to a Parquet table.
+
+    Example: `resight embed runs/crops crops/ --out crops.parquet`
+
+    Columns: path, split, pid, camid, timestamp, embedding (a list of float32).
+    """
+    from resight.tables import EmbedRequest, embed_to_parquet
+
+    request = EmbedRequest(run, data, out, split, format, device, cache_dir, batch_size, skip_broken, overwrite)
+    rows, dim = embed_to_parquet(request)
+    console.print(f"wrote {rows} embeddings of {dim} dimensions to {out}")
+
+
+@app.command("data")
+def data_command(
+    path: DataArgument, format: FormatOption = None, cache_dir: CacheOption = None, json_file: JsonOption = None
+) -> None:
+    """Show what a data set holds: counts, sizes, broken and duplicate images, and leaks into query or gallery.
+
+    Example: `resight data crops/`
+    """
+    from resight.data.digests import default_cache_dir
+    from resight.data.formats import read_dataset
+    from resight.data.inspection import inspect_dataset
+
+    report = inspect_dataset(read_dataset(path, format), cache_dir or default_cache_dir())
+    for line in report.lines():
+        console.print(line, markup=False)
+    write_json(json_file, report.to_json())
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the drawn images, the run and the report.")] = Path("demo"),
+    kind: Annotated[str, typer.Option(help="people or vehicles.")] = "people",
+    seed: Annotated[int, typer.Option(help="Seed of the drawing and of the training.")] = 1,
+    epochs: Annotated[int | None, typer.Option(help="Epochs to train.", show_default="the demo's own")] = None,
+    json_file: JsonOption = None,
+) -> None:
+    """Draw crops of people (or vehicles), train on them without labels, evaluate, and write a report.
+
+    Example: `resight demo --kind vehicles`
+    """
+    from resight.demo import run_demo
+    from resight.progress import ProgressListener
+
+    progress = ProgressListener(console)
+    try:
+        summary = run_demo(out, kind, seed=seed, epochs=epochs, listeners=(progress,), say=console.print)
+    finally:
+        progress.bar.stop()
+    write_json(json_file, summary)
+
+
+@app.command()
+def report(
+    run: RunArgument,
+    data: Annotated[
+        Path | None, typer.Argument(help="Data set for the ranked strips.", show_default="the run's own")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="HTML file to write.", show_default="RUN/report.html")] = None,
+    queries: Annotated[int, typer.Option(min=0, help="Ranked strips to show; 0 for none.")] = 12,
+    device: DeviceOption = "auto",
+    cache_dir: CacheOption = None,
+) -> None:
+    """Write one self-contained HTML file: curves of the run and ranked strips of some queries.
+
+    Example: `resight report runs/crops`
+    """
+    from resight.strips import report_run
+
+    written = report_run(run, data, out, queries=queries, device=device, cache_dir=cache_dir)
+    console.print(f"wrote {written}")
+
+
+def parse_size(text: str) -> list[int]:
+    """Read "256x128" as [256, 128]."""
+    from resight.errors import ConfigError
+
+    height, cross, width = text.lower().partition("x")
+    if not (cross and height.isdigit() and width.isdigit()):
+        raise ConfigError(f"--size must be HEIGHTxWIDTH in pixels, e.g. 256x128, got '{text}'")
+    return [int(height), int(width)]
+
+
+def default_out(data: Path, recipe: str, changes: list[str]) -> Path:
+    """Name the run folder after data, recipe and seed."""
+    seeds = [change.partition("=")[2] for change in changes if change.startswith("train.seed=")]
+    return Path("runs") / f"{data.resolve().stem}-{Path(recipe).stem}-seed{seeds[-1] if seeds else 1}"
+
+
+def write_json(path: Path | None, content: dict[str, Any]) -> None:
+    """Write the figures where --json asks for them."""
+    if path is not None:
+        from resight.run import write_text
+
+        write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+@app.callback()
+def common(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    """Take the flags that stand before any command (main reads --debug itself)."""
+    del debug
+    if version:
+        from resight import __version__
+
+        console.print(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command; an error of the input is one sentence and exit code 2, without a traceback."""
+    try:
+        app()
+    except ResightError as error:
+        if "--debug" in sys.argv:
+            raise
+        errors.print(f"resight: {error}", markup=False, soft_wrap=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Run a backbone over images → embeddings (n, d), unit length."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor, nn
+
+from resight.backbones import ReidModel
+from resight.data.transforms import to_float
+from resight.errors import ConfigError
+
+PRECISIONS = ("float32", "bfloat16")
+OUTPUTS = ("test", "train")
+
+
+@runtime_checkable
+class PixelSource(Protocol):
+    """Anything that holds a number of decoded images of one size."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, index: Int[Tensor, " b"], /) -> UInt8[Tensor, "b 3 h w"]:
+        """Give the images at `index`, in that order."""
+        ...
+
+
+def embed(
+    model: ReidModel,
+    pixels: PixelSource,
+    *,
+    batch_size: int = 256,
+    precision: str = "float32",
+    device: torch.device | str | None = None,
+    which: str = "test",
+    progress: Callable[[int], object] | None = None,
+) -> Float[Tensor, "n d"]:
+    """Embed every image with the model in eval mode and the test transform; float32 unit rows on the CPU, in order.
+
+    `which`: "test" is the output before the neck, "train" the one after it. `device`: where to compute; the model is
+    moved there (None: where the model is). `precision`: "float32" or "bfloat16" (autocast). `progress` is told the
+    number of images of each batch done. No images give no rows. Every module's mode is as before afterwards.
+
+    Raises:
+        ConfigError: a batch size below 1, or no such precision or output.
+    """
+    _check(batch_size, precision, which)
+    if device is not None:
+        model.to(device)
+    place = next(model.parameters()).device
+    rows = torch.empty(len(pixels), model.dim)
+    with _in_eval_mode(model), torch.inference_mode():
+        for index in torch.arange(len(pixels)).split(batch_size) if len(pixels) else ():
+            images = to_float(pixels.batch(index).to(place, non_blocking=True), model.normalisation)
+            with torch.autocast(place.type, torch.bfloat16, enabled=precision == "bfloat16"):
+                embeddings = model(images)
+            rows[index] = getattr(embeddings, which).float().cpu()
+            if progress is not None:
+                progress(len(index))
+    return rows
+
+
+def _check(batch_size: int, precision: str, which: str) -> None:
+    if batch_size < 1:
+        raise ConfigError(f"batch_size must be at least 1 image, got {batch_size}")
+    for name, value, choices in (("precision", precision, PRECISIONS), ("which", which, OUTPUTS)):
+        if value not in choices:
+            raise ConfigError(f"{name} must be one of {', '.join(choices)}, got '{value}'")
+
+
+@contextlib.contextmanager
+def _in_eval_mode(model: nn.Module) -> Iterator[None]:
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode

@@ -1,0 +1,154 @@
+"""From paths to what training and evaluation take: checked splits, pixel caches, input size, device, precision."""
+
+import copy
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from resight.backbones import ReidModel
+from resight.config import InputConfig
+from resight.data.decode import image_size
+from resight.data.pixels import PixelCache, open_pixels
+from resight.embed import embed
+from resight.errors import ConfigError, DataError
+from resight.evaluate import RetrievalResult, check_answerable, evaluate
+from resight.types import Dataset, Sample, Split
+
+TALL = 1.4
+"""Height/width from which crops count as tall (people); below its inverse as wide."""
+
+Progress = Callable[[int, int], None]
+
+
+def choose_device(name: str) -> torch.device:
+    """Resolve "auto", "cpu", "cuda" or "cuda:1".
+
+    Raises:
+        ConfigError: no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"--device must be auto, cpu, or a GPU that is here, got '{name}'; try --device auto"
+        ) from error
+    return device
+
+
+def input_size(config: InputConfig, samples: Sequence[Sample]) -> tuple[int, int]:
+    """Height and width of the network's input; "auto" follows the median shape of up to 100 images."""
+    if config.size != "auto":
+        height, width = config.size
+        return int(height), int(width)
+    shapes = []
+    for sample in samples[:: max(1, len(samples) // 100)]:
+        try:
+            height, width = image_size(sample.path)
+        except DataError:
+            continue  # broken images are counted and reported where pixels are opened
+        shapes.append(height / width)
+    shape = statistics.median(shapes) if shapes else 1.0
+    side = config.long_side
+    if shape >= TALL:
+        return side, side // 2
+    return (side // 2, side) if shape <= 1 / TALL else (side, side)
+
+
+def open_split(
+    split: Split, size: tuple[int, int], cache_dir: Path, *, skip_broken: bool, progress: Progress | None = None
+) -> tuple[Split, PixelCache]:
+    """Open a split's pixels; broken images stop it, or are left out of both where `skip_broken` is given.
+
+    Raises:
+        DataError: broken images (listed), or nothing left.
+    """
+    cache = open_pixels(split.paths, size, cache_dir, progress=progress)
+    if not cache.broken:
+        return split, cache
+    if not skip_broken:
+        raise DataError(broken_sentence(split, cache.broken))
+    kept = split.without({position for position, _ in cache.broken})
+    if not len(kept):
+        raise DataError(f"all {len(split)} images of the {split.name} split are broken; nothing is left to work on")
+    return kept, open_pixels(kept.paths, size, cache_dir, progress=progress)
+
+
+def broken_sentence(split: Split, broken: Sequence[tuple[int, str]]) -> str:
+    """List broken images, at most ten of them."""
+    shown = "\n".join(f"  {split.samples[position].path}: {reason}" for position, reason in broken[:10])
+    more = f"\n  and {len(broken) - 10} more" if len(broken) > 10 else ""
+    return (
+        f"{len(broken)} of {len(split)} images of the {split.name} split cannot be decoded; "
+        f"mend or remove them, or leave them out with --skip-broken:\n{shown}{more}"
+    )
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """Query and gallery of one data set, ready to be embedded by any model at one input size."""
+
+    query: Split
+    gallery: Split
+    query_pixels: PixelCache
+    gallery_pixels: PixelCache
+
+    def embed(self, model: ReidModel, *, precision: str, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Embed query and gallery with the test output."""
+        q = embed(model, self.query_pixels, precision=precision, device=device)
+        return q, embed(model, self.gallery_pixels, precision=precision, device=device)
+
+    def evaluate(self, model: ReidModel, *, precision: str, device: torch.device) -> RetrievalResult:
+        """Score a model by the data set's protocol."""
+        q, g = self.embed(model, precision=precision, device=device)
+        return evaluate(q, g, self.query, self.gallery)
+
+
+def open_test_set(
+    dataset: Dataset, size: tuple[int, int], cache_dir: Path, *, skip_broken: bool, progress: Progress | None = None
+) -> TestSet:
+    """Open query and gallery.
+
+    Raises:
+        DataError: the data set has no query, gallery or identities to evaluate with.
+    """
+    if not dataset.can_be_evaluated:
+        raise DataError(
+            f"{dataset.root} must hold a query and a gallery split with identities to be evaluated, got "
+            f"{len(dataset.query)} query and {len(dataset.gallery)} gallery images as format '{dataset.format}'; "
+            "see docs/data.md for the layouts"
+        )
+    check_answerable(dataset.query, dataset.gallery)
+    query, query_pixels = open_split(dataset.query, size, cache_dir, skip_broken=skip_broken, progress=progress)
+    gallery, gallery_pixels = open_split(dataset.gallery, size, cache_dir, skip_broken=skip_broken, progress=progress)
+    return TestSet(query, gallery, query_pixels, gallery_pixels)
+
+
+def choose_precision(name: str, model: ReidModel, size: tuple[int, int], device: torch.device) -> str:
+    """Resolve "auto": bfloat16 on a GPU; on a CPU whichever trains this backbone faster in a short trial."""
+    if name != "auto":
+        return name
+    if device.type != "cpu":
+        return "bfloat16"
+    trial = copy.deepcopy(model).train()
+    images = torch.zeros(16, 3, *size).contiguous(memory_format=torch.channels_last)
+    return min(("float32", "bfloat16"), key=lambda precision: step_seconds(trial, images, precision))
+
+
+def step_seconds(model: ReidModel, images: Tensor, precision: str) -> float:
+    """Time of a forward and backward pass, the best of three."""
+    best = float("inf")
+    for _ in range(3):
+        began = time.perf_counter()
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            output = model(images).train
+        output.float().square().sum().backward()
+        best = min(best, time.perf_counter() - began)
+    return best

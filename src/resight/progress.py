@@ -1,0 +1,80 @@
+"""The progress bar of a training run, drawn from its events; one line an epoch where the output is no terminal."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class ProgressListener:
+    """Shows loss, images/s, positives per image and time left over all epochs; prints a line after each epoch."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.epochs = 0
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[numbers]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self.task = self.bar.add_task("starting", total=None, numbers="")
+
+    def __call__(self, record: dict[str, Any]) -> None:
+        """Take one event."""
+        handler = getattr(self, f"on_{record['event']}", None)
+        if handler is not None:
+            handler(record)
+
+    def on_start(self, record: dict[str, Any]) -> None:
+        """Learn how many epochs there will be."""
+        self.epochs = record["epochs"]
+
+    on_resume = on_start
+
+    def on_step(self, record: dict[str, Any]) -> None:
+        """Move the bar."""
+        self.bar.start()
+        steps = record["steps"]
+        self.bar.update(
+            self.task,
+            description=f"epoch {record['epoch']}/{self.epochs}",
+            total=self.epochs * steps,
+            completed=(record["epoch"] - 1) * steps + record["step"],
+            numbers=f"loss {record['loss']:.3f} · {record['images_per_second']:.0f} images/s · "
+            f"{record['positives_per_image']:.1f} positives",
+        )
+
+    def on_epoch(self, record: dict[str, Any]) -> None:
+        """Print the epoch's line."""
+        mined = ""
+        if record.get("precision") is not None:
+            mined = f" · precision {100 * record['precision']:.1f} % recall {100 * record['recall']:.1f} %"
+        self.console.print(
+            f"epoch {record['epoch']:>3}/{self.epochs} · loss {record['loss']:.4f} · "
+            f"{record['positives_per_image']:.1f} positives per image{mined} · "
+            f"{record['images_per_second']:.0f} images/s · {record['seconds']:.0f} s",
+            highlight=False,
+        )
+
+    def on_evaluation(self, record: dict[str, Any]) -> None:
+        """Print mAP and CMC."""
+        when = "untrained" if record["epoch"] == 0 else f"after epoch {record['epoch']}"
+        cmc = record["cmc"]
+        self.console.print(
+            f"{when}: mAP {100 * record['mAP']:.1f} %, R1 {100 * cmc['1']:.1f} %, R5 {100 * cmc['5']:.1f} %, "
+            f"R10 {100 * cmc['10']:.1f} %, mINP {100 * record['mINP']:.1f} % "
+            f"({record['queries']} queries, {record['left_out']} left out)",
+            highlight=False,
+        )
+
+    def on_end(self, record: dict[str, Any]) -> None:
+        """Stop drawing."""
+        del record
+        self.bar.stop()
+
+    on_interrupted = on_end

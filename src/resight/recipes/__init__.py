@@ -1,0 +1,1 @@
+"""Recipes as TOML files; each opens with what to expect of it."""

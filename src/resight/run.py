@@ -1,0 +1,385 @@
+"""A run folder from beginning to end: build the parts, claim the folder, train, evaluate, write what is left behind.
+
+RUN/recipe.toml  log.jsonl  tensorboard/  checkpoints/epoch-*.safetensors  model.safetensors  summary.json
+"""
+
+import dataclasses
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from resight import __version__
+from resight.audit import PositivesAudit
+from resight.backbones import ReidModel, build_model
+from resight.checkpoint import (
+    checkpoints,
+    load_checkpoint,
+    read_header,
+    read_tensors,
+    save_checkpoint,
+    sync,
+    write_tensors,
+)
+from resight.config import Recipe, as_tables, as_toml, parse_recipe, read_tables
+from resight.data.digests import content_digests, default_cache_dir
+from resight.data.formats import read_dataset
+from resight.data.leaks import find_leaks, refuse_leaks
+from resight.data.transforms import Normalisation
+from resight.errors import CheckpointError, ConfigError, DataError
+from resight.losses import LOSSES
+from resight.memory import FeatureMemory
+from resight.miners import MINERS
+from resight.prepare import TestSet, choose_device, choose_precision, input_size, open_split, open_test_set
+from resight.runlog import Listener, RunLog, TensorBoardListener, read_events
+from resight.train import Hooks, Parts, train
+from resight.types import Dataset, Split, UnlabelledImages
+
+OURS = ("recipe.toml", "log.jsonl", "tensorboard", "checkpoints", "model.safetensors", "summary.json", "report.html")
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What `resight train` was asked for."""
+
+    data: Path
+    recipe: str
+    out: Path
+    overrides: tuple[str, ...] = ()
+    format: str | None = None
+    device: str = "auto"
+    cache_dir: Path | None = None
+    resume: bool = False
+    overwrite: bool = False
+    allow_leak: bool = False
+    skip_broken: bool = False
+    command: str = ""
+
+
+Say = Callable[[str], None]
+
+
+def run_training(request: TrainRequest, *, listeners: tuple[Listener, ...] = (), say: Say = print) -> dict[str, Any]:
+    """Train as asked and give the summary, which RUN/summary.json holds too.
+
+    Everything that can be wrong with the input is found before the run folder is touched.
+    """
+    check_folder(request)
+    cache_dir = request.cache_dir or default_cache_dir()
+    dataset = read_dataset(request.data, request.format)
+    if not len(dataset.train):
+        raise DataError(f"{dataset.root} has no training images (format '{dataset.format}'); see `resight data`")
+    recipe = requested_recipe(request, dataset)
+    say_data(dataset, recipe, say)
+    if not request.allow_leak:
+        refuse_leaks(find_leaks(dataset, cache_dir))
+
+    device = choose_device(request.device)
+    size = input_size(recipe.input, dataset.train.samples)
+    recipe = dataclasses.replace(recipe, input=dataclasses.replace(recipe.input, size=size))
+    split, pixels = open_split(dataset.train, size, cache_dir, skip_broken=request.skip_broken)
+    test_set = None
+    if dataset.can_be_evaluated:
+        test_set = open_test_set(dataset, size, cache_dir, skip_broken=request.skip_broken)
+    parts = build_parts(recipe, split.unlabelled(), pixels, device)
+    header = run_header(parts, content_digests(split.paths, cache_dir))
+
+    with claimed(request) as first_epoch:
+        log = RunLog(request.out / "log.jsonl", (TensorBoardListener(request.out / "tensorboard"), *listeners))
+        try:
+            if first_epoch > 1:
+                resume_from(request.out, parts, header)
+                log.event("resume", epoch=first_epoch, epochs=parts.recipe.train.epochs)
+            else:
+                write_text(request.out / "recipe.toml", as_toml(parts.recipe))
+                log.event("start", **start_record(request, parts, dataset, test_set))
+            return carry_out(request, parts, Context(split, test_set, header, log), first_epoch)
+        except KeyboardInterrupt:
+            log.event("interrupted", epoch=last_epoch(request.out))
+            raise
+        finally:
+            log.close()
+
+
+@dataclass(frozen=True)
+class Context:
+    """What stands beside the parts during a run; identities live here, not in the parts."""
+
+    split: Split
+    test_set: TestSet | None
+    header: dict[str, Any]
+    log: RunLog
+
+
+def carry_out(request: TrainRequest, parts: Parts, context: Context, first_epoch: int) -> dict[str, Any]:
+    """Evaluate, train, evaluate, and write model and summary."""
+    log, epochs, every = context.log, parts.recipe.train.epochs, parts.recipe.evaluate.every
+
+    def score(epoch: int) -> None:
+        if context.test_set is not None:
+            result = context.test_set.evaluate(parts.model, precision=parts.precision, device=parts.device)
+            log.event("evaluation", epoch=epoch, **result.to_json())
+
+    def after_epoch(epoch: int) -> None:
+        save_checkpoint(
+            request.out / "checkpoints", epoch, parts.model, parts.optimizer, parts.memory.features, context.header
+        )
+        if epoch == epochs or (every and epoch % every == 0):
+            score(epoch)
+
+    if first_epoch == 1:
+        score(0)
+    watch, observed = audit_hooks(context.split, parts.device)
+    train(parts, Hooks(log, watch, observed, after_epoch), first_epoch=first_epoch)
+    save_model(request.out / "model.safetensors", parts.model, parts.recipe, parts.precision)
+    summary = summarise(request.out)
+    log.event("end", seconds=summary["seconds"], images_per_second=summary["images_per_second"])
+    return summary
+
+
+def audit_hooks(split: Split, device: torch.device) -> tuple[Any, Any]:
+    """Watch the mined positives where identities are known; do nothing elsewhere."""
+    if split.pids is None:
+        return (lambda index, positives: None), dict
+    audit = PositivesAudit(split.pids, device)
+    return audit.watch, audit.observed
+
+
+def requested_recipe(request: TrainRequest, dataset: Dataset) -> Recipe:
+    """Read the recipe; a resumed run keeps the one that it began with."""
+    if not request.resume:
+        return parse_recipe(read_tables(request.recipe), images=len(dataset.train), overrides=request.overrides)
+    if request.overrides:
+        raise ConfigError("--resume goes on with the run's own recipe, so it takes no --set, --seed or other setting")
+    return parse_recipe(read_tables(str(request.out / "recipe.toml")))
+
+
+def say_data(dataset: Dataset, recipe: Recipe, say: Say) -> None:
+    """Tell what was found and which settings follow."""
+    cameras = len(set(dataset.train.camids) - {-1})
+    say(
+        f"{dataset.root}: format {dataset.format}, {len(dataset.train)} training images from "
+        f"{cameras or 'unknown'} cameras, {len(dataset.query)} query, {len(dataset.gallery)} gallery"
+    )
+    say(
+        f"recipe {recipe.name}: {recipe.backbone.name}, miner {recipe.miner.name}, loss {recipe.loss.name}, "
+        f"{recipe.train.epochs} epochs"
+    )
+
+
+def build_parts(recipe: Recipe, images: UnlabelledImages, pixels: Any, device: torch.device) -> Parts:
+    """Build what the loop needs from a recipe; the training split comes without identities."""
+    height, width = recipe.input.size
+    torch.manual_seed(recipe.train.seed)
+    model = build_model(recipe.backbone, size=(int(height), int(width))).to(device)
+    precision = choose_precision(recipe.train.precision, model, (int(height), int(width)), device)
+    recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, precision=precision))
+    settings = recipe.train
+    optimizer = torch.optim.SGD(
+        model.parameter_groups(backbone_scale=settings.backbone_scale),
+        lr=settings.learning_rate,
+        momentum=settings.momentum,
+        nesterov=settings.nesterov and settings.momentum > 0,
+        weight_decay=settings.weight_decay,
+    )
+    return Parts(
+        recipe=recipe,
+        precision=precision,
+        model=model,
+        device=device,
+        pixels=pixels,
+        optimizer=optimizer,
+        memory=FeatureMemory(len(images), model.dim, device=device),
+        miner=MINERS[recipe.miner.name](**recipe.miner.options),
+        loss=LOSSES[recipe.loss.name](**recipe.loss.options),
+        camids=torch.tensor(images.camids, device=device),
+    )
+
+
+def check_folder(request: TrainRequest) -> None:
+    """Refuse a RUN folder that is not what the flags say.
+
+    Raises:
+        ConfigError: it exists without --resume or --overwrite, or there is nothing to resume.
+    """
+    if request.resume and request.overwrite:
+        raise ConfigError("--resume and --overwrite exclude each other; give one of them")
+    if request.resume:
+        if not (request.out / "recipe.toml").is_file():
+            raise ConfigError(f"--resume needs the folder of an earlier run, got {request.out}; start without --resume")
+    elif request.out.exists() and (not request.out.is_dir() or any(request.out.iterdir())) and not request.overwrite:
+        raise ConfigError(
+            f"{request.out} exists already; go on with it by --resume, replace it by --overwrite, or give another --out"
+        )
+
+
+class claimed:  # noqa: N801 - used as a function
+    """Hold the run folder's lock, cleared or ready to resume; gives the first epoch to train."""
+
+    def __init__(self, request: TrainRequest) -> None:
+        self.request = request
+
+    def __enter__(self) -> int:
+        out = self.request.out
+        out.mkdir(parents=True, exist_ok=True)
+        self.lock = FileLock(out / ".lock", timeout=0)
+        try:
+            self.lock.acquire()
+        except Timeout as error:
+            raise ConfigError(f"another process is training in {out}; wait for it or give another --out") from error
+        if self.request.resume:
+            for left in (out / "checkpoints").glob("*.tmp"):
+                left.unlink()
+            return last_epoch(out) + 1
+        for name in OURS:
+            if (out / name).is_dir():
+                shutil.rmtree(out / name)
+            else:
+                (out / name).unlink(missing_ok=True)
+        return 1
+
+    def __exit__(self, *exception: object) -> None:
+        self.lock.release()
+        (self.request.out / ".lock").unlink(missing_ok=True)
+
+
+def last_epoch(out: Path) -> int:
+    """Give the last epoch of which a checkpoint exists, 0 where there is none."""
+    found = checkpoints(out / "checkpoints")
+    return int(found[-1].stem.removeprefix("epoch-")) if found else 0
+
+
+def run_header(parts: Parts, digests: list[str]) -> dict[str, Any]:
+    """Give what a checkpoint records of its run: recipe and the content of the training images."""
+    import hashlib
+
+    content = hashlib.blake2b("".join(digests).encode(), digest_size=16).hexdigest()
+    return {"recipe": as_tables(parts.recipe), "data": content, "version": __version__}
+
+
+def resume_from(out: Path, parts: Parts, header: dict[str, Any]) -> None:
+    """Load the newest checkpoint into the parts.
+
+    Raises:
+        CheckpointError: it is damaged, or the training images are not those that the run began with.
+    """
+    path = checkpoints(out / "checkpoints")[-1]
+    stored = read_header(path)
+    if stored.get("data") != header["data"]:
+        raise CheckpointError(
+            f"{path} was trained on other images than the data now holds; resume with the same images in place"
+        )
+    load_checkpoint(path, parts.model, parts.optimizer, parts.memory.features)
+
+
+def start_record(request: TrainRequest, parts: Parts, dataset: Dataset, test_set: TestSet | None) -> dict[str, Any]:
+    """Give the fields of the log's first event."""
+    return {
+        "version": __version__,
+        "recipe": as_tables(parts.recipe),
+        "data": {
+            "root": str(dataset.root.resolve()),
+            "format": dataset.format,
+            "train": len(parts.pixels),
+            "query": len(test_set.query) if test_set else 0,
+            "gallery": len(test_set.gallery) if test_set else 0,
+            "cameras": len(set(parts.camids.tolist()) - {-1}),
+        },
+        "epochs": parts.recipe.train.epochs,
+        "seed": parts.recipe.train.seed,
+        "device": str(parts.device),
+        "precision": parts.precision,
+        "machine": machine(),
+        "command": request.command,
+    }
+
+
+def machine() -> str:
+    """Describe the machine in words."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
+
+
+def summarise(out: Path) -> dict[str, Any]:
+    """Draw the summary from the log, so that it covers the parts of a resumed run, and write it."""
+    events = read_events(out / "log.jsonl")
+    start = [e for e in events if e["event"] == "start"][-1]
+    epochs = {e["epoch"]: e for e in events if e["event"] == "epoch"}
+    scores = {
+        e["epoch"]: {k: e[k] for k in ("mAP", "mINP", "cmc", "queries", "left_out")}
+        for e in events
+        if e["event"] == "evaluation"
+    }
+    seconds = sum(e["seconds"] for e in epochs.values())
+    summary = {
+        "recipe": start["recipe"]["name"],
+        "data": start["data"],
+        "backbone": start["recipe"]["backbone"],
+        "input": start["recipe"]["input"]["size"],
+        "seed": start["seed"],
+        "epochs": len(epochs),
+        "seconds": round(seconds, 2),
+        "images_per_second": round(len(epochs) * start["data"]["train"] / max(seconds, 1e-9), 2),
+        "precision": start["precision"],
+        "machine": start["machine"],
+        "command": start["command"],
+        "version": start["version"],
+        "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
+    }
+    if scores:
+        summary |= {"untrained": scores.get(0), "trained": scores.get(max(scores))}
+    write_text(out / "summary.json", json.dumps(summary, indent=2) + "\n")
+    return summary
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file so that it holds either its old content or all of the new."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        sync(temporary)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise CheckpointError(f"{path} could not be written ({error}); give another file") from error
+
+
+def save_model(path: Path, model: ReidModel, recipe: Recipe, precision: str) -> None:
+    """Write the weights with all that is needed to use them: recipe, input normalisation."""
+    header = {
+        "kind": "model",
+        "recipe": as_tables(recipe),
+        "precision": precision,
+        "version": __version__,
+        "normalisation": dataclasses.asdict(model.normalisation),
+    }
+    write_tensors(path, model.state_dict(), header)
+
+
+def load_model(run: Path, device: torch.device | str = "cpu") -> tuple[ReidModel, Recipe]:
+    """Load a trained model from a run folder or its model.safetensors.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+    """
+    path = run / "model.safetensors" if run.is_dir() else run
+    if run.is_dir() and not path.exists() and (run / "recipe.toml").exists():
+        raise CheckpointError(f"{run} holds an unfinished run; finish it with resight train … --resume")
+    tensors, header = read_tensors(path)
+    if header.get("kind") != "model":
+        raise CheckpointError(f"{path} is a training checkpoint, not a model; give the run folder or model.safetensors")
+    recipe = parse_recipe(header["recipe"])
+    height, width = recipe.input.size
+    model = build_model(dataclasses.replace(recipe.backbone, weights="random"), size=(int(height), int(width)))
+    model.load_state_dict(tensors)
+    model.normalisation = Normalisation(**{k: tuple(v) for k, v in header["normalisation"].items()})
+    return model.to(device).eval(), recipe

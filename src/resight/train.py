@@ -1,0 +1,180 @@
+"""The training loop, read from top to bottom. It takes finished parts and builds none; it sees no identities."""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from resight.backbones import ReidModel
+from resight.config import Recipe, TrainConfig
+from resight.data.loading import prefetched
+from resight.data.pixels import PixelCache
+from resight.data.transforms import augment, draw_augmentation
+from resight.embed import embed
+from resight.memory import FeatureMemory, standardise_by_camera
+from resight.miners.self_only import SelfOnly
+from resight.runlog import RunLog
+from resight.types import UNKNOWN_CAMID, Loss, Miner, SparsePositives
+
+LOG_EVERY = 10  # steps
+
+
+@dataclass
+class Parts:
+    """All that training needs: finished, on one device."""
+
+    recipe: Recipe
+    precision: str
+    model: ReidModel
+    memory: FeatureMemory
+    miner: Miner
+    loss: Loss
+    optimizer: torch.optim.Optimizer
+    pixels: PixelCache
+    camids: Int[Tensor, " n"]
+    device: torch.device
+
+
+@dataclass
+class Hooks:
+    """What happens around the loop. `watch` is shown each batch's positives, `observed` adds to the epoch's record."""
+
+    log: RunLog
+    watch: Callable[[Int[Tensor, " b"], Bool[Tensor, "b n"]], None]
+    observed: Callable[[], dict[str, Any]]
+    after_epoch: Callable[[int], None]
+
+
+def train(parts: Parts, hooks: Hooks, *, first_epoch: int = 1) -> None:
+    """Train from `first_epoch` to the recipe's last; the state after each epoch is handed to `hooks.after_epoch`."""
+    settings = parts.recipe.train
+    for epoch in range(first_epoch, settings.epochs + 1):
+        torch.manual_seed(derived_seed(settings.seed, epoch, "model"))
+        rate = learning_rate(settings, epoch)
+        for group in parts.optimizer.param_groups:
+            group["lr"] = rate * group["lr_scale"]
+
+        began = time.perf_counter()
+        if refill_is_due(parts.recipe, epoch):
+            parts.memory.refill(fresh_features(parts))
+        parts.memory.forget_gram()  # rebuilt exactly when next asked for, so a resumed run meets the same numbers
+        miner = parts.miner if epoch > settings.warmup_epochs else SelfOnly()
+        mined = mine_all(parts, miner) if parts.recipe.miner.schedule == "epoch" else None
+        mining_seconds = time.perf_counter() - began
+
+        record = train_epoch(parts, hooks, epoch, miner, mined)
+        seconds = time.perf_counter() - began
+        hooks.log.event(
+            "epoch",
+            epoch=epoch,
+            **record,
+            **hooks.observed(),
+            learning_rate=rate,
+            seconds=round(seconds, 3),
+            mining_seconds=round(mining_seconds, 3),
+            images_per_second=round(len(parts.pixels) / max(seconds, 1e-9), 1),
+        )
+        hooks.after_epoch(epoch)
+
+
+def train_epoch(
+    parts: Parts, hooks: Hooks, epoch: int, miner: Miner, mined: SparsePositives | None
+) -> dict[str, float]:
+    """Show every image once; labels come from `mined`, or from `miner` batch by batch where there is none."""
+    settings, memory = parts.recipe.train, parts.memory
+    generator = torch.Generator().manual_seed(derived_seed(settings.seed, epoch, "data"))
+    batches = list(epoch_batches(len(parts.pixels), settings.batch_size, generator))
+    size = tuple(parts.pixels.pixels.shape[1:3])
+    losses = torch.zeros((), device=parts.device)
+    count = torch.zeros((), dtype=torch.long, device=parts.device)
+    began, seen = time.perf_counter(), 0
+    parts.model.train()
+
+    for step, (index, raw) in enumerate(prefetched(parts.pixels, batches, parts.device), start=1):
+        params = draw_augmentation(parts.recipe.augment, len(index), size, generator)
+        images = augment(raw, params, parts.model.normalisation)
+        with torch.no_grad():
+            positives = miner(memory, index) if mined is None else mined.dense(index)
+
+        with torch.autocast(parts.device.type, torch.bfloat16, enabled=parts.precision == "bfloat16"):
+            embeddings = parts.model(images).train.float()
+        scores = memory.scores(embeddings)
+        loss = parts.loss(scores, positives)
+
+        parts.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        parts.optimizer.step()
+        memory.update(index, embeddings.detach(), parts.recipe.memory.momentum, scores=scores.detach())
+
+        hooks.watch(index, positives)
+        losses += loss.detach() * len(index)
+        count += positives.sum()
+        seen += len(index)
+        if step % LOG_EVERY == 0 or step == len(batches):
+            check_finite(losses)
+            hooks.log.event(
+                "step",
+                epoch=epoch,
+                step=step,
+                steps=len(batches),
+                loss=round(float(losses) / seen, 6),
+                positives_per_image=round(float(count) / seen, 3),
+                images_per_second=round(seen / (time.perf_counter() - began), 1),
+                learning_rate=parts.optimizer.param_groups[-1]["lr"],
+            )
+    return {"loss": round(float(losses) / seen, 6), "positives_per_image": round(float(count) / seen, 3)}
+
+
+def mine_all(parts: Parts, miner: Miner) -> SparsePositives:
+    """Mine every image once, in blocks, from the memory as it is now."""
+    memory = parts.memory
+    if parts.recipe.miner.by_camera and bool((parts.camids != UNKNOWN_CAMID).any()):
+        memory = FeatureMemory.of(standardise_by_camera(memory.features, parts.camids))
+    everyone = torch.arange(len(memory), device=parts.device)
+    return SparsePositives.from_blocks(miner(memory, block) for block in everyone.split(256))
+
+
+def refill_is_due(recipe: Recipe, epoch: int) -> bool:
+    """Whether the memory is rewritten with fresh features before `epoch` (1-based)."""
+    if epoch == 1:
+        return recipe.memory.fill_first
+    return recipe.memory.refill_every > 0 and (epoch - 1) % recipe.memory.refill_every == 0
+
+
+def fresh_features(parts: Parts) -> Tensor:
+    """Embed all training images as the memory wants them: after the neck, in eval mode, without augmentation."""
+    rows = embed(parts.model, parts.pixels, precision=parts.precision, device=parts.device, which="train")
+    return rows.to(parts.device)
+
+
+def epoch_batches(images: int, batch_size: int, generator: torch.Generator) -> Iterator[Int[Tensor, " b"]]:
+    """Give every index once, in random order; a last batch of one image, which BatchNorm cannot take, is left out."""
+    for batch in torch.randperm(images, generator=generator).split(batch_size):
+        if len(batch) > 1:
+            yield batch
+
+
+def learning_rate(settings: TrainConfig, epoch: int) -> float:
+    """Learning rate of a 1-based epoch: ×`decay` once each epoch of `decay_at` has passed."""
+    return settings.learning_rate * settings.decay ** sum(epoch > at for at in settings.decay_at)
+
+
+def derived_seed(seed: int, epoch: int, purpose: str) -> int:
+    """Seed of one epoch's draws for one purpose: all randomness of a run follows from these, so it can be resumed."""
+    return int.from_bytes(hashlib.blake2b(f"{seed}/{epoch}/{purpose}".encode(), digest_size=7).digest(), "big")
+
+
+def check_finite(losses: Tensor) -> None:
+    """Stop a run whose loss is no number any more."""
+    if not bool(torch.isfinite(losses)):
+        from resight.errors import ResightError
+
+        raise ResightError(
+            "the loss is no longer a finite number; lower train.learning_rate or use --set train.precision=float32, "
+            "then --resume from the last checkpoint"
+        )

@@ -1,0 +1,219 @@
+"""One whole small run, and the promises around it: labels never leak, a killed run resumes bit for bit."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from resight.checkpoint import checkpoints, read_tensors
+from resight.data.synthetic import SyntheticConfig, write_synthetic
+from resight.errors import CheckpointError, ConfigError, DataError
+from resight.run import TrainRequest, load_model, run_training
+from resight.runlog import read_events
+
+SMALL = (
+    "backbone.name=resnet10t",
+    "backbone.weights=random",
+    "input.size=[64, 32]",
+    "train.epochs=3",
+    "train.batch_size=16",
+    "train.precision=float32",
+    "evaluate.every=1",
+)
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 training images of 4 people, 2 cameras; 2 people to test on."""
+    root = tmp_path_factory.mktemp("people")
+    config = SyntheticConfig(train_identities=4, test_identities=3, cameras=2, images_per_camera=3, height=64, width=32)
+    write_synthetic(root, config)
+    return root
+
+
+def request(data: Path, out: Path, *overrides: str, **flags: object) -> TrainRequest:
+    return TrainRequest(data=data, recipe="gsmlp", out=out, overrides=(*SMALL, *overrides), device="cpu", **flags)
+
+
+def quiet(text: str) -> None:
+    del text
+
+
+def train(data: Path, out: Path, *overrides: str, **flags: object) -> dict:
+    return run_training(request(data, out, *overrides, **flags), say=quiet)
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return read_tensors(run / "model.safetensors")[0]
+
+
+def test_a_run_leaves_what_it_promises(people: Path, tmp_path: Path):
+    summary = train(people, tmp_path / "run")
+    assert set(summary["untrained"]) == {"mAP", "mINP", "cmc", "queries", "left_out"}
+    assert set(summary["trained"]["cmc"]) == {"1", "5", "10", "20"}
+    assert json.loads((tmp_path / "run" / "summary.json").read_text()) == summary
+    events = read_events(tmp_path / "run" / "log.jsonl")
+    assert [e["epoch"] for e in events if e["event"] == "evaluation"] == [0, 1, 2, 3]
+    epochs = [e for e in events if e["event"] == "epoch"]
+    assert next(e["precision"] for e in epochs) is None  # the warm-up mines nothing
+    assert all(0 <= e["recall"] <= 1 for e in epochs)
+    assert (tmp_path / "run" / "tensorboard").is_dir()
+    model, recipe = load_model(tmp_path / "run")
+    assert recipe.input.size == (64, 32)
+    assert not model.training
+
+
+@pytest.mark.parametrize("schedule", ["batch", "epoch"])
+def test_identities_cannot_reach_the_training(people: Path, tmp_path: Path, schedule: str):
+    changes = ("miner.by_camera=false", f"miner.schedule={schedule}", "miner.tau=0.3")
+    train(people, tmp_path / "true", *changes)
+    shuffled = tmp_path / "shuffled"
+    shutil.copytree(people, shuffled)
+    files = sorted((shuffled / "bounding_box_train").glob("*.jpg"))
+    pids = [f.name[:4] for f in files]
+    random.Random(3).shuffle(pids)
+    # Position in the sorted list must stay, so the whole data set is described by a manifest with other identities.
+    lines = [f"{f},{pid},{f.name.split('_c')[1][0]},train" for f, pid in zip(files, pids, strict=True)]
+    (shuffled / "manifest.csv").write_text("path,pid,camid,split\n" + "\n".join(lines) + "\n")
+    train(shuffled / "manifest.csv", tmp_path / "false", *changes)
+    true, false = weights(tmp_path / "true"), weights(tmp_path / "false")
+    assert all(torch.equal(true[name], false[name]) for name in true)
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(people: Path, tmp_path: Path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        train(people, tmp_path / name, f"train.seed={seed}", "train.epochs=1")
+    a, b, c = (weights(tmp_path / name) for name in "abc")
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert any(not torch.equal(a[name], c[name]) for name in a)
+
+
+def test_a_run_killed_in_the_middle_of_an_epoch_resumes_bit_for_bit(people: Path, tmp_path: Path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    settings = ("train.epochs=6", "train.batch_size=4", "miner.tau=0.3")
+    command = [sys.executable, "-m", "resight.cli", "train", str(people), "--device", "cpu"]
+    for change in (*SMALL, *settings):
+        command += ["--set", change]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run([*command, "--out", str(whole)], check=True, env=environment, capture_output=True)
+    process = subprocess.Popen([*command, "--out", str(killed)], env=environment, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (killed / "checkpoints" / "epoch-00002.safetensors").exists():
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = [p.name for p in checkpoints(killed / "checkpoints")]
+    assert "epoch-00006.safetensors" not in done
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "resight.cli",
+            "train",
+            str(people),
+            "--device",
+            "cpu",
+            "--out",
+            str(killed),
+            "--resume",
+        ],
+        check=True,
+        env=environment,
+        capture_output=True,
+    )
+    one, two = weights(whole), weights(killed)
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    one, _ = read_tensors(whole / "checkpoints" / "epoch-00006.safetensors")
+    two, _ = read_tensors(killed / "checkpoints" / "epoch-00006.safetensors")
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_ctrl_c_says_how_to_go_on(people: Path, tmp_path: Path):
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "resight.cli", "train", str(people), "--device", "cpu", "--out", str(out)]
+    for change in (*SMALL, "train.epochs=50", "train.batch_size=4"):
+        command += ["--set", change]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (out / "checkpoints" / "epoch-00001.safetensors").exists():
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume" in said and "Traceback" not in said
+    assert [e["event"] for e in read_events(out / "log.jsonl")][-1] == "interrupted"
+
+
+def test_an_existing_run_is_neither_lost_nor_mixed_up(people: Path, tmp_path: Path):
+    out = tmp_path / "run"
+    train(people, out, "train.epochs=1")
+    before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    with pytest.raises(ConfigError, match="exists already; go on with it by --resume, replace it by --overwrite"):
+        train(people, out)
+    with pytest.raises(ConfigError, match="so it takes no --set"):
+        train(people, out, resume=True)
+    with pytest.raises(ConfigError, match="exclude each other"):
+        train(people, out, resume=True, overwrite=True)
+    with pytest.raises(ConfigError, match="miner.tau"):
+        train(people, out, "miner.tau=60", overwrite=True)
+    assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
+    (out / "my-notes.txt").write_text("keep me")
+    train(people, out, "train.epochs=2", overwrite=True)
+    assert (out / "my-notes.txt").read_text() == "keep me"
+    assert json.loads((out / "summary.json").read_text())["epochs"] == 2
+
+
+def test_resuming_with_other_images_is_refused(people: Path, tmp_path: Path):
+    data = tmp_path / "data"
+    shutil.copytree(people, data)
+    train(data, tmp_path / "run", "train.epochs=1")
+    next(iter(sorted((data / "bounding_box_train").glob("*.jpg")))).unlink()
+    again = TrainRequest(data=data, recipe="gsmlp", out=tmp_path / "run", device="cpu", resume=True)
+    with pytest.raises(CheckpointError, match="was trained on other images"):
+        run_training(again, say=quiet)
+
+
+def test_a_truncated_checkpoint_stops_a_resume_and_names_the_one_before(people: Path, tmp_path: Path):
+    train(people, tmp_path / "run")
+    path = checkpoints(tmp_path / "run" / "checkpoints")[-1]
+    path.write_bytes(path.read_bytes()[:-100])
+    again = TrainRequest(data=people, recipe="gsmlp", out=tmp_path / "run", device="cpu", resume=True)
+    with pytest.raises(CheckpointError, match="goes on from epoch-00002"):
+        run_training(again, say=quiet)
+    path.unlink()
+    run_training(again, say=quiet)
+
+
+def test_a_leak_is_refused_unless_asked_for(people: Path, tmp_path: Path):
+    data = tmp_path / "data"
+    shutil.copytree(people, data)
+    query = sorted((data / "query").glob("*.jpg"))[0]
+    shutil.copy(query, data / "bounding_box_train" / "9000_c1s1_000001_00.jpg")
+    with pytest.raises(DataError, match="--allow-leak"):
+        train(data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    train(data, tmp_path / "run", "train.epochs=1", allow_leak=True)
+
+
+def test_broken_images_stop_the_run_unless_they_may_be_left_out(people: Path, tmp_path: Path):
+    folder = tmp_path / "crops"
+    shutil.copytree(people / "bounding_box_train", folder)
+    for i in range(3):
+        (folder / f"broken{i}.jpg").write_bytes(b"\xff\xd8 not an image")
+    with pytest.raises(DataError, match=r"3 of 27 images .*--skip-broken"):
+        train(folder, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    summary = train(folder, tmp_path / "run", "train.epochs=1", skip_broken=True)
+    assert summary["data"]["train"] == 24
+    assert "trained" not in summary  # a plain folder has no identities to evaluate with
