@@ -137,6 +137,27 @@ def test_the_configuration_decides_about_the_last_stride() -> None:
     assert shapes == [(1, 512, 4, 2), (1, 512, 2, 1)]
 
 
+@pytest.mark.parametrize("joined", [False, True])
+def test_a_network_whose_map_would_not_double_is_left_as_it_was(joined: bool) -> None:
+    class Unpadded(nn.Module):
+        """Halves without padding: 9 → 4, at stride 1 → 7; the pool, left out, → 9, which no longer fits the conv."""
+
+        num_features = 3
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 3, stride=2)
+            self.pool = nn.MaxPool2d(3, stride=2)
+
+        def forward_features(self, images: torch.Tensor) -> torch.Tensor:
+            return self.conv(images) + self.pool(images) if joined else self.conv(images)
+
+    trunk = Unpadded()
+    assert not remove_last_stride(trunk, (9, 9))
+    assert trunk.conv.stride == (2, 2)
+    assert isinstance(trunk.pool, nn.MaxPool2d)
+
+
 def test_modules_keep_their_modes_and_no_hook_stays() -> None:
     trunk = import_timm().create_model("mobilenetv3_small_050", num_classes=0).train()
     trunk.bn1.eval()

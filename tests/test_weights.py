@@ -158,6 +158,12 @@ def test_another_models_file_is_refused_with_its_first_keys(file: Path) -> None:
     assert "fc.weight" not in str(error.value).split("; name the backbone")[0].split("unexpected")[0]
 
 
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "convnext_atto", "regnety_002"])
+def test_timms_renaming_does_not_stumble_over_another_models_file(file: Path, name: str) -> None:
+    with pytest.raises(CheckpointError, match=f"must hold the weights of .* '{name}', got tensors .*missing"):
+        weights.load_trunk(name, str(file))
+
+
 def test_tensors_of_another_shape_are_named(tmp_path: Path, resnet_state: dict[str, Tensor]) -> None:
     torch.save(resnet_state | {"conv1.weight": torch.zeros(64, 1, 7, 7)}, tmp_path / "grey.pth")
     with pytest.raises(CheckpointError, match=r"1 of another shape \(conv1.weight \(64, 1, 7, 7\) for \(64, 3, 7, 7\)"):

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFilter
 
 Colour = tuple[int, int, int]
@@ -23,6 +23,7 @@ WALLS: tuple[Colour, ...] = (
     (196, 184, 152),
     (84, 78, 76),
 )
+HAZE: Colour = (122, 122, 120)
 PANES: tuple[Colour, ...] = ((58, 70, 84), (40, 46, 54), (120, 136, 148), (96, 88, 76))
 CLUTTER: tuple[Colour, ...] = (
     (60, 60, 64),
@@ -33,7 +34,7 @@ CLUTTER: tuple[Colour, ...] = (
     (190, 160, 70),
 )
 
-CAST = 0.24
+CAST = 0.26
 """How much a camera's cast raises or lowers a channel."""
 
 
@@ -63,7 +64,8 @@ class Camera:
 
 def make_cameras(rng: np.random.Generator, count: int, height: int, width: int) -> tuple[Camera, ...]:
     """Draw `count` cameras for crops of `height` × `width` pixels, spread so that no two render colour alike."""
-    hue, turn = rng.uniform(0, 2 * math.pi, 2)
+    hue, turn = rng.uniform(0, 2 * math.pi), rng.uniform(-0.7, 0.7)
+    spread = 1.5 * math.pi
     order = rng.permutation(count)
     cameras = []
     for number in range(count):
@@ -76,7 +78,7 @@ def make_cameras(rng: np.random.Generator, count: int, height: int, width: int) 
         cameras.append(
             Camera(
                 scene=_draw_scene(rng, height, width),
-                yaw=turn + 2 * math.pi * share,
+                yaw=turn + spread * (share - 0.5),
                 pitch=float(rng.uniform(0.12, 0.42)),
                 light=float(rng.uniform(-1, 1)),
                 detail=float(rng.uniform(0.6, 1.0)),
@@ -103,7 +105,9 @@ def _draw_scene(rng: np.random.Generator, height: int, width: int) -> Image.Imag
     _draw_ground(draw, rng, size, horizon)
     for _ in range(int(rng.integers(2, 6))):
         _draw_clutter(draw, rng, size, horizon)
-    return scene.filter(ImageFilter.GaussianBlur(height / 128))
+    # Far things are hazy: less detail and less colour than what the crop is about.
+    haze = Image.new("RGB", size, HAZE)
+    return Image.blend(scene.filter(ImageFilter.GaussianBlur(height / 64)), haze, 0.4)
 
 
 def _draw_wall(draw: ImageDraw.ImageDraw, rng: np.random.Generator, width: int, horizon: int) -> None:
@@ -144,6 +148,12 @@ def _pick(rng: np.random.Generator, colours: tuple[Colour, ...]) -> Colour:
     """Take one of `colours`, a little lighter or darker."""
     red, green, blue = (int(c * rng.uniform(0.85, 1.15)) for c in colours[int(rng.integers(len(colours)))])
     return min(red, 255), min(green, 255), min(blue, 255)
+
+
+def vary(rng: np.random.Generator, colour: Colour) -> Colour:
+    """Vary a colour a little, as dyes and paints do."""
+    red, green, blue = (int(min(max(c + rng.normal(0, 9), 0), 255)) for c in colour)
+    return red, green, blue
 
 
 def backdrop(
@@ -199,14 +209,15 @@ def expose(camera: Camera, light: Float[np.ndarray, "h w 3"], rng: np.random.Gen
     gradient = 1 + across * np.linspace(-1, 1, width, dtype=np.float32)[None, :, None]
     gradient = gradient + down * np.linspace(-1, 1, height, dtype=np.float32)[:, None, None]
     sharp = _to_image(light * gradient * np.float32(rng.uniform(0.85, 1.1)))
-    blurred = np.asarray(_lose_detail(sharp, camera.detail * float(rng.uniform(0.75, 1.0))), dtype=np.float32) / 255
+    blurred = _lose_detail(sharp, camera.detail * float(rng.uniform(0.75, 1.0)))
     noise = rng.standard_normal(light.shape, dtype=np.float32) * np.float32(camera.noise)
-    return _to_image(_render(camera, blurred) + noise)
+    return _to_image(_render(camera, np.asarray(blurred)) + noise)
 
 
-def _render(camera: Camera, light: Float[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h w 3"]:
+def _render(camera: Camera, image: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h w 3"]:
     """Apply the camera's colour rendering: the same for every pixel of every image."""
-    bent = light ** np.array(camera.gamma, dtype=np.float32)
+    levels = np.linspace(0, 1, 256, dtype=np.float32)
+    bent = np.stack([(levels**gamma)[image[..., c]] for c, gamma in enumerate(camera.gamma)], axis=2)
     grey = bent.mean(axis=2, keepdims=True)
     cast = (grey + camera.saturation * (bent - grey)) * np.array(camera.gain, dtype=np.float32)
     return 0.5 + camera.contrast * (cast - 0.5) + camera.lift

@@ -1,7 +1,6 @@
 """Drawn people: an identity is clothes, build, hair, skin and what is carried; a view is how it is seen once.
 
-The body is a small skeleton in three dimensions, turned by the view's yaw and painted far to near. Lengths are shares
-of the body's height: x to the figure's left, y down from the crown, z forwards.
+Parts are painted far to near on a `Figure`, whose lengths are shares of the body's height.
 """
 
 import math
@@ -10,9 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from resight.data.synthetic_cameras import Colour
-
-SUPERSAMPLING = 3
+from resight.data.synthetic_cameras import Colour, vary
+from resight.data.synthetic_figures import SUPERSAMPLING, Figure, Joint
 
 SKINS: tuple[Colour, ...] = ((246, 214, 190), (226, 180, 148), (198, 146, 108), (150, 102, 72), (104, 70, 50))
 HAIRS: tuple[Colour, ...] = ((28, 24, 24), (66, 44, 32), (122, 82, 50), (188, 142, 66), (150, 146, 142), (150, 66, 36))
@@ -54,31 +52,25 @@ def make_person(rng: np.random.Generator) -> Person:
     """Draw one identity's looks."""
     upper, second, lower, shoes, load, hat = rng.permutation(len(CLOTHS))[:6]
     return Person(
-        skin=_near(rng, SKINS[int(rng.integers(len(SKINS)))]),
-        hair=_near(rng, HAIRS[int(rng.integers(len(HAIRS)))]),
+        skin=vary(rng, SKINS[int(rng.integers(len(SKINS)))]),
+        hair=vary(rng, HAIRS[int(rng.integers(len(HAIRS)))]),
         hair_style=HAIR_STYLES[int(rng.integers(len(HAIR_STYLES)))],
         hat=("none", "none", "none", "cap", "beanie")[int(rng.integers(5))],
-        hat_colour=_near(rng, CLOTHS[hat]),
-        upper=_near(rng, CLOTHS[upper]),
-        second=_near(rng, CLOTHS[second]),
+        hat_colour=vary(rng, CLOTHS[hat]),
+        upper=vary(rng, CLOTHS[upper]),
+        second=vary(rng, CLOTHS[second]),
         pattern=PATTERNS[int(rng.integers(len(PATTERNS)))],
         period=float(rng.uniform(0.045, 0.09)),
         sleeve=(0.0, 0.42, 1.0, 1.0)[int(rng.integers(4))],
         hem=(0.5, 0.53, 0.53, 0.68)[int(rng.integers(4))],
         lower_kind=LOWERS[int(rng.integers(len(LOWERS)))],
-        lower=_near(rng, CLOTHS[lower]),
-        shoes=_near(rng, CLOTHS[shoes]),
+        lower=vary(rng, CLOTHS[lower]),
+        shoes=vary(rng, CLOTHS[shoes]),
         load=LOADS[int(rng.integers(len(LOADS)))],
-        load_colour=_near(rng, CLOTHS[load]),
-        build=float(rng.uniform(0.82, 1.3)),
+        load_colour=vary(rng, CLOTHS[load]),
+        build=float(rng.uniform(0.9, 1.35)),
         tall=float(rng.uniform(0.9, 1.0)),
     )
-
-
-def _near(rng: np.random.Generator, colour: Colour) -> Colour:
-    """Vary a colour a little, as dyes do."""
-    red, green, blue = (int(min(max(c + rng.normal(0, 9), 0), 255)) for c in colour)
-    return red, green, blue
 
 
 def _darker(colour: Colour, share: float) -> Colour:
@@ -86,74 +78,11 @@ def _darker(colour: Colour, share: float) -> Colour:
     return int(colour[0] * share), int(colour[1] * share), int(colour[2] * share)
 
 
-class _Figure:
-    """A canvas that knows where the body stands and which way it faces."""
-
-    def __init__(self, size: tuple[int, int], rng: np.random.Generator, person: Person, yaw: float) -> None:
-        self.size = size[0] * SUPERSAMPLING, size[1] * SUPERSAMPLING
-        self.image = Image.new("RGBA", self.size)
-        self.draw = ImageDraw.Draw(self.image)
-        self.scale = self.size[1] * person.tall * float(rng.uniform(0.88, 1.02))
-        self.left = self.size[0] * float(rng.normal(0.5, 0.05))
-        self.top = self.size[1] * (0.985 + float(rng.normal(0, 0.025))) - self.scale
-        self.sin, self.cos = math.sin(yaw), math.cos(yaw)
-
-    def at(self, x: float, y: float, z: float = 0.0) -> tuple[float, float]:
-        """Pixel of a point of the body."""
-        return self.left + self.scale * (x * self.cos + z * self.sin), self.top + self.scale * y
-
-    def near(self, x: float, z: float) -> float:
-        """How much nearer to the viewer than the body's axis; negative is behind it."""
-        return z * self.cos - x * self.sin
-
-    def half(self, wide: float, deep: float) -> float:
-        """Half the visible width, in pixels, of an ellipse with these half axes."""
-        return self.scale * math.hypot(wide * self.cos, deep * self.sin)
-
-    def dot(self, x: float, y: float, z: float, radii: tuple[float, float], colour: Colour) -> None:
-        """Paint an ellipse."""
-        (px, py), (rx, ry) = self.at(x, y, z), (radii[0] * self.scale, radii[1] * self.scale)
-        self.draw.ellipse((px - rx, py - ry, px + rx, py + ry), fill=colour)
-
-    def limb(self, joints: list[tuple[float, float, float]], thick: tuple[float, float], colour: Colour) -> None:
-        """Paint a limb through its joints, as thick as `thick` at its ends."""
-        points = [self.at(*joint) for joint in joints]
-        radii = [self.scale * r for r in np.linspace(*thick, len(points))]
-        for (ax, ay), (bx, by), ra, rb in zip(points, points[1:], radii, radii[1:], strict=False):
-            length = math.hypot(bx - ax, by - ay) or 1.0
-            nx, ny = (by - ay) / length, (ax - bx) / length
-            corners = [(ax + nx * ra, ay + ny * ra), (bx + nx * rb, by + ny * rb)]
-            corners += [(bx - nx * rb, by - ny * rb), (ax - nx * ra, ay - ny * ra)]
-            self.draw.polygon(corners, fill=colour)
-            for x, y, r in ((ax, ay, ra), (bx, by, rb)):
-                self.draw.ellipse((x - r, y - r, x + r, y + r), fill=colour)
-
-    def column(self, levels: list[tuple[float, float, float]]) -> list[tuple[float, float]]:
-        """Outline of stacked ellipses, each (y, half width, half depth)."""
-        sides = [(self.half(wide, deep), self.top + self.scale * y) for y, wide, deep in levels]
-        return [(self.left - h, y) for h, y in sides] + [(self.left + h, y) for h, y in reversed(sides)]
-
-    def patch(self, azimuth: tuple[float, float], rows: tuple[float, float], half: float) -> list[tuple[float, float]]:
-        """Corners of a patch on the trunk between two azimuths (0 is the chest); empty where it faces away."""
-        yaw = math.atan2(self.sin, self.cos)
-        first, last = (min(max(_wrap(a + yaw), -1.57), 1.57) for a in azimuth)
-        if last - first < 0.05:
-            return []
-        x0, x1 = (self.left + self.half(half, half * 0.62) * math.sin(a) for a in (first, last))
-        y0, y1 = (self.top + self.scale * y for y in rows)
-        return [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
-
-
-def _wrap(angle: float) -> float:
-    """Bring an angle into -π..π."""
-    return (angle + math.pi) % (2 * math.pi) - math.pi
-
-
 def draw_person(
     person: Person, rng: np.random.Generator, yaw: float, pitch: float, size: tuple[int, int]
 ) -> Image.Image:
     """Draw one view as RGBA, (width, height) = `size`; `yaw` 0 shows the front, π the back. `pitch` is not used."""
-    figure = _Figure(size, rng, person, yaw)
+    figure = Figure(size, rng, person.tall, yaw)
     stride, bend = float(rng.uniform(-0.55, 0.55)), float(rng.uniform(0.1, 0.5))
     for side in sorted((-1, 1), key=lambda s: figure.near(0.06 * s, stride * s * 0.2)):
         _draw_leg(figure, person, side, stride * side)
@@ -171,7 +100,7 @@ def draw_person(
     return figure.image.reduce(SUPERSAMPLING)
 
 
-def _draw_leg(figure: _Figure, person: Person, side: int, swing: float) -> None:
+def _draw_leg(figure: Figure, person: Person, side: int, swing: float) -> None:
     """Paint one leg: skin, then what covers it, then the shoe."""
     x, build = 0.052 * side * person.build, person.build
     shade = 1.0 if figure.near(x, 0.1 * swing) >= 0 else 0.8
@@ -188,7 +117,7 @@ def _draw_leg(figure: _Figure, person: Person, side: int, swing: float) -> None:
     figure.limb([(x, ankle[1] + 0.012, ankle[2] - 0.015), toe], (0.03, 0.022), _darker(person.shoes, shade))
 
 
-def _draw_skirt(figure: _Figure, person: Person) -> None:
+def _draw_skirt(figure: Figure, person: Person) -> None:
     """Paint the hips, and a skirt where one is worn."""
     b = person.build
     levels = [(0.44, 0.084 * b, 0.066 * b), (0.53, 0.1 * b, 0.082 * b)]
@@ -199,7 +128,7 @@ def _draw_skirt(figure: _Figure, person: Person) -> None:
     figure.draw.polygon(figure.column(levels), fill=person.lower)
 
 
-def _draw_trunk(figure: _Figure, person: Person) -> None:
+def _draw_trunk(figure: Figure, person: Person) -> None:
     """Paint the upper garment with its pattern."""
     b = person.build
     levels = [(0.158, 0.03, 0.032), (0.172, 0.066 * b, 0.048 * b), (0.188, 0.092 * b, 0.058 * b)]
@@ -211,7 +140,7 @@ def _draw_trunk(figure: _Figure, person: Person) -> None:
     figure.image.paste(_pattern(figure, person), (0, 0), mask)
 
 
-def _pattern(figure: _Figure, person: Person) -> Image.Image:
+def _pattern(figure: Figure, person: Person) -> Image.Image:
     """Paint the upper garment's cloth over the whole canvas, in the body's place and turn."""
     cloth = Image.new("RGB", figure.size, person.upper)
     draw = ImageDraw.Draw(cloth)
@@ -221,7 +150,7 @@ def _pattern(figure: _Figure, person: Person) -> Image.Image:
     return cloth
 
 
-def _pattern_patches(figure: _Figure, person: Person) -> list[list[tuple[float, float]]]:
+def _pattern_patches(figure: Figure, person: Person) -> list[list[tuple[float, float]]]:
     """List the polygons of the second colour."""
     half, all_round = 0.12 * person.build, 1.56
     turn = math.atan2(figure.sin, figure.cos)
@@ -244,7 +173,7 @@ def _pattern_patches(figure: _Figure, person: Person) -> list[list[tuple[float, 
     return patches
 
 
-def _draw_arm(figure: _Figure, person: Person, side: int, swing: float, bend: float) -> None:
+def _draw_arm(figure: Figure, person: Person, side: int, swing: float, bend: float) -> None:
     """Paint one arm: skin, then the sleeve."""
     x, b = 0.096 * side * person.build, person.build
     shade = 0.94 if figure.near(x, 0.0) >= 0 else 0.72
@@ -266,9 +195,6 @@ def _draw_arm(figure: _Figure, person: Person, side: int, swing: float, bend: fl
         _draw_handbag(figure, person, hand)
 
 
-Joint = tuple[float, float, float]
-
-
 def _part_way(shoulder: Joint, elbow: Joint, hand: Joint, share: float) -> list[Joint]:
     """Cut an arm's joints to the share of it that a sleeve covers; a full sleeve ends at the wrist."""
     if share == 0:
@@ -278,7 +204,7 @@ def _part_way(shoulder: Joint, elbow: Joint, hand: Joint, share: float) -> list[
     return [shoulder, elbow, (x, y, z)] if share == 1 else [shoulder, (x, y, z)]
 
 
-def _draw_handbag(figure: _Figure, person: Person, hand: tuple[float, float, float]) -> None:
+def _draw_handbag(figure: Figure, person: Person, hand: Joint) -> None:
     """Hang a bag from a hand."""
     x, y = figure.at(*hand)
     half, tall = figure.half(0.03, 0.07), 0.1 * figure.scale
@@ -286,7 +212,7 @@ def _draw_handbag(figure: _Figure, person: Person, hand: tuple[float, float, flo
     figure.draw.rectangle((x - half, y + tall * 0.4, x + half, y + tall * 1.4), fill=person.load_colour)
 
 
-def _draw_rucksack(figure: _Figure, person: Person) -> None:
+def _draw_rucksack(figure: Figure, person: Person) -> None:
     """Paint a rucksack on the back."""
     x, y = figure.at(0, 0.19, -0.12 * person.build)
     half, tall = figure.half(0.085, 0.055), 0.24 * figure.scale
@@ -295,7 +221,7 @@ def _draw_rucksack(figure: _Figure, person: Person) -> None:
     figure.draw.rounded_rectangle(pocket, half / 4, fill=_darker(person.load_colour, 0.75))
 
 
-def _draw_load(figure: _Figure, person: Person) -> None:
+def _draw_load(figure: Figure, person: Person) -> None:
     """Paint what lies over the trunk: a rucksack's straps, or a bag on its strap."""
     if person.load == "rucksack" and figure.cos > 0:
         for middle in (-0.55, 0.55):
@@ -311,7 +237,7 @@ def _draw_load(figure: _Figure, person: Person) -> None:
         figure.draw.rounded_rectangle(box, 2 * SUPERSAMPLING, fill=person.load_colour)
 
 
-def _draw_head(figure: _Figure, person: Person) -> None:
+def _draw_head(figure: Figure, person: Person) -> None:
     """Paint face, hair and hat, the farther first."""
     hair = person.skin if person.hair_style == "bald" else person.hair
     face = ((0.0, 0.086, 0.012), (0.041, 0.058), person.skin)
@@ -331,7 +257,7 @@ def _draw_head(figure: _Figure, person: Person) -> None:
     _draw_hat(figure, person)
 
 
-def _draw_face(figure: _Figure, person: Person) -> None:
+def _draw_face(figure: Figure, person: Person) -> None:
     """Paint the eyes, and a mouth, where they can be seen."""
     turn = math.atan2(figure.sin, figure.cos)
     for azimuth in (-0.45, 0.45):
@@ -341,7 +267,7 @@ def _draw_face(figure: _Figure, person: Person) -> None:
         figure.dot(0.0, 0.117, 0.036, (0.013, 0.004), _darker(person.skin, 0.6))
 
 
-def _draw_cap(figure: _Figure, colour: Colour, low: float) -> None:
+def _draw_cap(figure: Figure, colour: Colour, low: float) -> None:
     """Cover the crown down to height `low` on the brow."""
     x, y = figure.at(0, 0.066, -0.006)
     half, tall = 0.051 * figure.scale, 0.062 * figure.scale
@@ -349,7 +275,7 @@ def _draw_cap(figure: _Figure, colour: Colour, low: float) -> None:
     figure.draw.chord((x - half, y - tall, x + half, y + tall), 270 - spread, 270 + spread, fill=colour)
 
 
-def _draw_hat(figure: _Figure, person: Person) -> None:
+def _draw_hat(figure: Figure, person: Person) -> None:
     """Put on a cap with a peak, or a woollen hat."""
     if person.hat == "none":
         return

@@ -134,8 +134,8 @@ class Mesh:
         low, high = self.boxes[:, None, 0], self.boxes[:, None, 1]
         below = (high <= low.swapaxes(0, 1) + slack) & (eye > high)
         above = (low >= high.swapaxes(0, 1) - slack) & (eye < low)
-        marks = (below | above).any(2)
-        return marks & ~marks.T
+        marks = np.logical_or(below, above).any(axis=2)
+        return np.logical_and(marks, ~marks.T)
 
 
 def _plane(corners: Corners, middle: Float[np.ndarray, " 3"]) -> Float[np.ndarray, " 4"]:

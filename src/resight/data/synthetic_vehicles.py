@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image
 
-from resight.data.synthetic_cameras import Colour
+from resight.data.synthetic_cameras import Colour, vary
 from resight.data.synthetic_solids import Eye, Mesh, Solid, box, disc, extrude, paint, quad
 
 PAINTS: tuple[Colour, ...] = (
@@ -19,7 +19,7 @@ PAINTS: tuple[Colour, ...] = (
     (226, 186, 50), (216, 104, 36), (116, 150, 180), (112, 40, 52), (176, 158, 124), (30, 110, 116), (96, 60, 118),
 )  # fmt: skip
 KINDS = ("hatchback", "saloon", "estate", "van", "lorry", "bus", "motorcycle")
-KIND_SHARES = (0.18, 0.18, 0.16, 0.16, 0.14, 0.1, 0.08)
+KIND_SHARES = (0.22, 0.22, 0.2, 0.16, 0.1, 0.06, 0.04)
 MARKINGS = ("plain", "plain", "plain", "band", "two-tone", "bonnet stripes", "logo", "roof")
 ROOF_LOADS = ("none", "none", "none", "rack", "box", "cases", "ladder")
 CARGOES = ("box", "box", "sheet", "crates", "logs")
@@ -53,13 +53,13 @@ def make_vehicle(rng: np.random.Generator) -> Vehicle:
     paint, second, cargo = rng.permutation(len(PAINTS))[:3]
     return Vehicle(
         kind=KINDS[int(rng.choice(len(KINDS), p=KIND_SHARES))],
-        paint=_near(rng, PAINTS[paint]),
-        second=_near(rng, PAINTS[second]),
-        cargo_paint=_near(rng, PAINTS[cargo]),
+        paint=vary(rng, PAINTS[paint]),
+        second=vary(rng, PAINTS[second]),
+        cargo_paint=vary(rng, PAINTS[cargo]),
         marking=MARKINGS[int(rng.integers(len(MARKINGS)))],
         roof_load=ROOF_LOADS[int(rng.integers(len(ROOF_LOADS)))],
         cargo=CARGOES[int(rng.integers(len(CARGOES)))],
-        glass=_near(rng, GLASS),
+        glass=vary(rng, GLASS),
         rims=((190, 192, 196), (60, 60, 64), (120, 122, 126))[int(rng.integers(3))],
         plate=((236, 236, 230), (232, 200, 60))[int(rng.integers(2))],
         windows=int(rng.integers(2, 4)),
@@ -68,12 +68,6 @@ def make_vehicle(rng: np.random.Generator) -> Vehicle:
         tall=float(rng.uniform(0.93, 1.08)),
         band=float(rng.uniform(0.1, 0.22)),
     )
-
-
-def _near(rng: np.random.Generator, colour: Colour) -> Colour:
-    """Vary a colour a little, as paint batches do."""
-    red, green, blue = (int(min(max(c + rng.normal(0, 8), 0), 255)) for c in colour)
-    return red, green, blue
 
 
 def _add_wheels(solids: list[Solid], body: Solid, vehicle: Vehicle, places: list[float], radius: float) -> None:

@@ -1,0 +1,169 @@
+"""The command: every bad input is one sentence and exit code 2, and nothing is overwritten; help teaches."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from resight import cli
+from resight.data.synthetic import SyntheticConfig, write_synthetic
+from resight.run import TrainRequest, run_training
+
+FAST = ["--device", "cpu", "--backbone", "resnet10t", "--weights", "random", "--size", "64x32", "--epochs", "1"]
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("people")
+    config = SyntheticConfig(train_identities=3, test_identities=2, cameras=2, images_per_camera=2, height=64, width=32)
+    write_synthetic(root, config)
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "run"
+    changes = ("backbone.name=resnet10t", "backbone.weights=random", "input.size=[64, 32]", "train.epochs=1")
+    request = TrainRequest(people, "gsmlp", out, overrides=changes, device="cpu")
+    run_training(request, say=lambda text: None)
+    return out
+
+
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: object) -> tuple[int, str]:
+    """Run `resight words…` as the shell would; gives exit code and what stood on stderr."""
+    monkeypatch.setattr("sys.argv", ["resight", *map(str, words)])
+    monkeypatch.setattr(cli, "console", cli.Console(highlight=False, soft_wrap=True))
+    monkeypatch.setattr(cli, "errors", cli.Console(stderr=True, highlight=False, soft_wrap=True))
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    said = capsys.readouterr()
+    assert "Traceback" not in said.err
+    return int(left.value.code or 0), said.err
+
+
+BAD = [
+    (["train", "{tmp}/none"], "there is nothing at"),
+    (["train", "{tmp}/empty"], "no images"),
+    (["train", "{people}", "--recipe", "gsmpl"], "no recipe named 'gsmpl'; did you mean 'gsmlp'?"),
+    (["train", "{people}", "--set", "miner.name=gsmpl"], "no miner named 'gsmpl'; did you mean 'gsmlp'?"),
+    (["train", "{people}", "--set", "miner.tau=60"], "miner.tau is a cosine and must lie in (0, 1], got 60"),
+    (["train", "{people}", "--format", "market"], "no format named 'market'; did you mean 'market1501'?"),
+    (["train", "{people}", "--size", "128"], "--size must be HEIGHTxWIDTH"),
+    (["train", "{people}", "--device", "cuda:99"], "--device must be auto, cpu, or a GPU that is here"),
+    (["train", "{people}", "--backbone", "resnet5o"], "no backbone named 'resnet5o'"),
+    (["train", "{people}", "--resume"], "--resume needs the folder of an earlier run"),
+    (["train", "{people}", "--backbone", "resnet18", "--weights", "{tmp}/resnet18-00000000.pth"], "sha256"),
+    (["train", "{people}", "--out", "{run}"], "exists already; go on with it by --resume, replace it by --overwrite"),
+    (["evaluate", "{tmp}/empty", "{people}"], "does not exist"),
+    (["evaluate", "{tmp}/truncated", "{people}"], "truncated or damaged"),
+    (["evaluate", "{run}", "{tmp}/crops"], "must hold a query and a gallery split"),
+    (["evaluate", "{run}", "{tmp}/strangers"], "no query has a right answer in the gallery"),
+    (["train", "{tmp}/strangers"], "no query has a right answer in the gallery"),
+    (["embed", "{run}", "{people}", "--out", "{run}/recipe.toml"], "exists already; replace it with --overwrite"),
+    (["embed", "{run}", "{people}", "--out", "{tmp}/e.parquet", "--split", "tset"], "--split must be one of"),
+    (["report", "{tmp}/empty"], "must be the folder of a run"),
+    (["demo", "--out", "{tmp}/demo", "--kind", "cats"], "no demo named 'cats'"),
+]
+
+
+@pytest.fixture
+def places(people: Path, run: Path, tmp_path: Path) -> dict[str, Path]:
+    (tmp_path / "empty").mkdir()
+    shutil.copytree(people / "query", tmp_path / "crops")
+    shutil.copytree(people, tmp_path / "strangers")
+    for file in (tmp_path / "strangers" / "bounding_box_test").glob("*.jpg"):
+        file.rename(file.with_name("8" + file.name[1:]))
+    torch.save({}, tmp_path / "resnet18-00000000.pth")
+    (tmp_path / "truncated").mkdir()
+    (tmp_path / "truncated" / "model.safetensors").write_bytes((run / "model.safetensors").read_bytes()[:-1000])
+    return {"tmp": tmp_path, "people": people, "run": run}
+
+
+@pytest.mark.parametrize(("words", "sentence"), BAD, ids=[" ".join(words) for words, _ in BAD])
+def test_bad_input_is_one_sentence(
+    words: list[str], sentence: str, places: dict[str, Path], capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    words = [word.format(**places) for word in words]
+    if words[0] == "train" and "--out" not in words:
+        words += ["--out", str(places["tmp"] / "out")]
+    before = {p: p.read_bytes() for p in places["run"].rglob("*") if p.is_file()}
+    code, said = command(capsys, monkeypatch, *words)
+    assert code == 2
+    assert sentence in said
+    assert said.startswith("resight: ")
+    assert {p: p.read_bytes() for p in places["run"].rglob("*") if p.is_file()} == before
+    assert not (places["tmp"] / "out").exists()
+
+
+def test_broken_images_are_listed_and_counted(
+    people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    shutil.copytree(people / "bounding_box_train", tmp_path / "crops")
+    for name in ("a.jpg", "b.png", "c.webp"):
+        (tmp_path / "crops" / name).write_bytes(b"no image")
+    words = ["train", tmp_path / "crops", "--out", tmp_path / "run", *FAST]
+    code, said = command(capsys, monkeypatch, *words)
+    assert code == 2
+    assert "3 of 15 images of the train split cannot be decoded" in said
+    assert all(name in said for name in ("a.jpg", "b.png", "c.webp"))
+    assert not (tmp_path / "run").exists()
+    code, said = command(capsys, monkeypatch, *words, "--skip-broken")
+    assert code == 0, said
+
+
+def test_evaluate_writes_exactly_these_figures(
+    people: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    code, said = command(
+        capsys, monkeypatch, "evaluate", run, people, "--device", "cpu", "--json", tmp_path / "scores.json"
+    )
+    assert code == 0, said
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert set(scores) == {"mAP", "mINP", "cmc", "queries", "left_out"}
+    assert set(scores["cmc"]) == {"1", "5", "10", "20"}
+    assert scores == json.loads((run / "summary.json").read_text())["trained"]
+
+
+def test_embed_writes_unit_rows_in_order(
+    people: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    import pyarrow.parquet as pq
+
+    code, said = command(
+        capsys, monkeypatch, "embed", run, people, "--device", "cpu", "--out", tmp_path / "e.parquet"
+    )
+    assert code == 0, said
+    table = pq.read_table(tmp_path / "e.parquet")
+    assert table.num_rows == sum(1 for _ in people.rglob("*.jpg"))
+    rows = torch.tensor(table["embedding"].to_pylist())
+    assert torch.allclose(rows.norm(dim=1), torch.ones(len(rows)), atol=1e-5)
+    assert table["split"].to_pylist() == sorted(table["split"].to_pylist(), key=["train", "query", "gallery"].index)
+
+
+def test_report_and_data_commands(
+    people: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    code, said = command(capsys, monkeypatch, "report", run, "--device", "cpu", "--out", tmp_path / "r.html")
+    assert code == 0, said
+    page = (tmp_path / "r.html").read_text()
+    assert "data:image/jpeg;base64" in page and "http://" not in page.replace("http://www.w3.org", "")
+    code, said = command(capsys, monkeypatch, "data", people, "--json", tmp_path / "d.json")
+    assert code == 0, said
+    assert json.loads((tmp_path / "d.json").read_text())
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate", "embed", "data", "demo", "report"])
+def test_every_help_has_an_example(name: str):
+    shown = CliRunner().invoke(cli.app, [name, "--help"], env={"COLUMNS": "200"})
+    assert shown.exit_code == 0
+    assert "Example" in shown.output and f"resight {name}" in shown.output
+
+
+def test_a_traceback_is_shown_when_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("sys.argv", ["resight", "--debug", "data", str(tmp_path / "none")])
+    with pytest.raises(ValueError, match="there is nothing at"):
+        cli.main()
