@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from resight.backbones import BackboneConfig, build_model
 
+from resight.backbones import BackboneConfig, build_model
 from resight.cli import parse_size
 from resight.data.loading import prefetched
 from resight.data.pixels import open_pixels

@@ -84,7 +84,10 @@ def places(people: Path, run: Path, tmp_path: Path) -> dict[str, Path]:
 
 @pytest.mark.parametrize(("words", "sentence"), BAD, ids=[" ".join(words) for words, _ in BAD])
 def test_bad_input_is_one_sentence(
-    words: list[str], sentence: str, places: dict[str, Path], capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    sentence: str,
+    places: dict[str, Path],
+    capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ):
     words = [word.format(**places) for word in words]
@@ -133,9 +136,7 @@ def test_embed_writes_unit_rows_in_order(
 ):
     import pyarrow.parquet as pq
 
-    code, said = command(
-        capsys, monkeypatch, "embed", run, people, "--device", "cpu", "--out", tmp_path / "e.parquet"
-    )
+    code, said = command(capsys, monkeypatch, "embed", run, people, "--device", "cpu", "--out", tmp_path / "e.parquet")
     assert code == 0, said
     table = pq.read_table(tmp_path / "e.parquet")
     assert table.num_rows == sum(1 for _ in people.rglob("*.jpg"))

@@ -134,7 +134,9 @@ def evaluate(
     place = choose_device(device)
     model, recipe = load_model(run, place)
     dataset = read_dataset(data, format)
-    test_set = open_test_set(dataset, recipe.input.size, cache_dir or default_cache_dir(), skip_broken=skip_broken)
+    test_set = open_test_set(
+        dataset, recipe.input.height_width, cache_dir or default_cache_dir(), skip_broken=skip_broken
+    )
     result = test_set.evaluate(model, precision="float32", device=place)
     for line in result.lines():
         console.print(line)

@@ -39,6 +39,13 @@ class InputConfig:
         elif len(self.size) != 2 or any(not 16 <= side <= 2048 for side in self.size):
             raise ConfigError(f"input.size must be [height, width], each 16 to 2048 pixels, got {list(self.size)}")
 
+    @property
+    def height_width(self) -> tuple[int, int]:
+        """The size once it is settled; `prepare.input_size` settles "auto"."""
+        if isinstance(self.size, str):
+            raise ConfigError('input.size must be settled as [height, width] before use, got "auto"')
+        return int(self.size[0]), int(self.size[1])
+
 
 @dataclass(frozen=True)
 class MinerConfig:

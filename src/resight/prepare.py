@@ -46,8 +46,7 @@ def choose_device(name: str) -> torch.device:
 def input_size(config: InputConfig, samples: Sequence[Sample]) -> tuple[int, int]:
     """Height and width of the network's input; "auto" follows the median shape of up to 100 images."""
     if config.size != "auto":
-        height, width = config.size
-        return int(height), int(width)
+        return config.height_width
     shapes = []
     for sample in samples[:: max(1, len(samples) // 100)]:
         try:

@@ -177,10 +177,10 @@ def say_data(dataset: Dataset, recipe: Recipe, say: Say) -> None:
 
 def build_parts(recipe: Recipe, images: UnlabelledImages, pixels: Any, device: torch.device) -> Parts:
     """Build what the loop needs from a recipe; the training split comes without identities."""
-    height, width = recipe.input.size
+    size = recipe.input.height_width
     torch.manual_seed(recipe.train.seed)
-    model = build_model(recipe.backbone, size=(int(height), int(width))).to(device)
-    precision = choose_precision(recipe.train.precision, model, (int(height), int(width)), device)
+    model = build_model(recipe.backbone, size=size).to(device)
+    precision = choose_precision(recipe.train.precision, model, size, device)
     recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, precision=precision))
     settings = recipe.train
     optimizer = torch.optim.SGD(
@@ -378,8 +378,7 @@ def load_model(run: Path, device: torch.device | str = "cpu") -> tuple[ReidModel
     if header.get("kind") != "model":
         raise CheckpointError(f"{path} is a training checkpoint, not a model; give the run folder or model.safetensors")
     recipe = parse_recipe(header["recipe"])
-    height, width = recipe.input.size
-    model = build_model(dataclasses.replace(recipe.backbone, weights="random"), size=(int(height), int(width)))
+    model = build_model(dataclasses.replace(recipe.backbone, weights="random"), size=recipe.input.height_width)
     model.load_state_dict(tensors)
     model.normalisation = Normalisation(**{k: tuple(v) for k, v in header["normalisation"].items()})
     return model.to(device).eval(), recipe

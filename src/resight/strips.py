@@ -46,7 +46,7 @@ def strips_of(run: Path, data: Path | None, queries: int, device: str, cache_dir
         raise DataError(f"{run / 'log.jsonl'} does not say which data the run used; give DATA")
     root, format = (data, None) if data is not None else (Path(start[-1]["data"]["root"]), start[-1]["data"]["format"])
     test_set = open_test_set(
-        read_dataset(root, format), recipe.input.size, cache_dir or default_cache_dir(), skip_broken=True
+        read_dataset(root, format), recipe.input.height_width, cache_dir or default_cache_dir(), skip_broken=True
     )
     q, g = test_set.embed(model, precision="float32", device=place)
     return ranked_strips(q, g, test_set.query, test_set.gallery, count=queries)

@@ -48,7 +48,7 @@ def embed_to_parquet(request: EmbedRequest) -> tuple[int, int]:
     cache_dir = request.cache_dir or default_cache_dir()
     pieces = []
     for found in splits:
-        split, pixels = open_split(found, recipe.input.size, cache_dir, skip_broken=request.skip_broken)
+        split, pixels = open_split(found, recipe.input.height_width, cache_dir, skip_broken=request.skip_broken)
         rows = embed(model, pixels, batch_size=request.batch_size, device=device)
         pieces.append(as_table(split, rows.numpy()))
     table = pa.concat_tables(pieces)
