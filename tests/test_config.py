@@ -19,7 +19,7 @@ def test_a_recipe_survives_the_way_out_and_in(name: str, images: int | None):
 def test_gsmlp_has_the_published_settings():
     recipe = load_recipe("gsmlp")
     assert (recipe.miner.name, recipe.miner.schedule) == ("gsmlp", "batch")
-    assert recipe.miner.options == {"tau": 0.6, "min_candidates": 10}
+    assert recipe.miner.options == {"tau": 0.6, "min_candidates": 10, "max_candidates": 0}
     assert recipe.loss.options == {"delta": 5.0, "hard_negative_share": 0.01}
     assert (recipe.train.epochs, recipe.train.batch_size, recipe.train.learning_rate) == (40, 128, 0.1)
     assert (recipe.memory.momentum, recipe.memory.refill_every) == (0.5, 5)

@@ -45,11 +45,12 @@ def test_equals_the_n_by_n_definition(seed: int):
     dim = int(torch.randint(2, 24, (), generator=generator))
     tau = float(torch.rand((), generator=generator)) * 0.9 + 0.05
     least = int(torch.randint(1, 15, (), generator=generator))
+    most = least + seed % 3 if seed % 2 else 0
     features = clustered(images, dim, 5, 0.5, seed).double()
     features[torch.rand(images, generator=generator) < 0.1] = 0  # rows not yet written
     index = torch.randperm(images, generator=generator)[:16]
-    mined = GSMLP(tau=tau, min_candidates=least)(FeatureMemory.of(features), index)
-    assert sets(mined) == [oracle.mined(features, i, tau, least) for i in index.tolist()]
+    mined = GSMLP(tau, least, most)(FeatureMemory.of(features), index)
+    assert sets(mined) == [oracle.mined(features, i, tau, least, most) for i in index.tolist()]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -89,7 +90,11 @@ def test_renumbering_the_images_renumbers_the_answer(seed: int):
 
 @pytest.mark.parametrize(
     ("settings", "words"),
-    [({"tau": 60.0}, r"miner.tau is a cosine and must lie in \(0, 1\], got 60"), ({"min_candidates": 0}, "at least 1")],
+    [
+        ({"tau": 60.0}, r"miner.tau is a cosine and must lie in \(0, 1\], got 60"),
+        ({"min_candidates": 0}, "at least 1"),
+        ({"max_candidates": 5}, r"must be 0 \(no bound\) or at least miner.min_candidates = 10, got 5"),
+    ],
 )
 def test_bad_settings_are_refused(settings: dict, words: str):
     with pytest.raises(ConfigError, match=words):

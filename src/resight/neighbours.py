@@ -52,12 +52,13 @@ def closest(distance: Float[Tensor, "b n"], count: Int[Tensor, " b"]) -> Bool[Te
 
 
 def most_similar(
-    similarity: Float[Tensor, "b n"], index: Int[Tensor, " b"], tau: float, least: int
+    similarity: Float[Tensor, "b n"], index: Int[Tensor, " b"], tau: float, least: int, most: int = 0
 ) -> tuple[Bool[Tensor, "b n"], Int[Tensor, " b"], Int[Tensor, " b"]]:
     """Mark Top(i, K_i), the K_i most similar images, i itself always among them.
 
-    k_i = |{j : s_ij ≥ tau}| and K_i = max(k_i, least). Where k_i reaches `least` these are simply the scores ≥ tau, so
-    a selection is needed for the `least` best only. Equal scores keep the order of the images.
+    k_i = |{j : s_ij ≥ tau}| and K_i = max(k_i, least), no more than `most` where that is not 0. Where k_i itself is
+    K_i these are simply the scores ≥ tau, so only the other rows need a selection. Equal scores keep the order of the
+    images.
 
     Returns:
         The marks, k_i, and K_i cut to N.
@@ -65,9 +66,9 @@ def most_similar(
     n = similarity.shape[1]
     over = similarity >= tau
     k = over.sum(dim=1)
-    width = k.clamp(min=min(least, n))
-    short = (k < width).nonzero().squeeze(1)
-    if len(short):
-        own_first = (-similarity[short]).scatter_(1, index[short].unsqueeze(1), -torch.inf)
-        over[short] = closest(own_first, width[short])
+    width = k.clamp(min=least).clamp(max=min(most or n, n))
+    select = (k != width).nonzero().squeeze(1)
+    if len(select):
+        own_first = (-similarity[select]).scatter_(1, index[select].unsqueeze(1), -torch.inf)
+        over[select] = closest(own_first, width[select])
     return over, k, width

@@ -9,7 +9,7 @@ def similarity_matrix(features: Tensor) -> Tensor:
     return s.fill_diagonal_(0)
 
 
-def mined(features: Tensor, i: int, tau: float, least: int) -> set[int]:
+def mined(features: Tensor, i: int, tau: float, least: int, most: int = 0) -> set[int]:
     """P(i) of GSMLP."""
     n = len(features)
     s = similarity_matrix(features)
@@ -18,7 +18,7 @@ def mined(features: Tensor, i: int, tau: float, least: int) -> set[int]:
     k = sum(value >= tau for value in similarity)
     if k <= 1:
         return {i}
-    width = max(k, least)
+    width = min(max(k, least), most or n)
     others = sorted((j for j in range(n) if j != i), key=lambda j: (-similarity[j], j))
     top = {i, *others[: width - 1]}
     distance = [float(((s[i] - s[j]) ** 2).sum()) for j in range(n)]
