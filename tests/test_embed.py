@@ -8,7 +8,7 @@ from torch import Tensor
 
 from resight.backbones import BackboneConfig, ReidModel, build_model
 from resight.data.transforms import to_float
-from resight.embed import PixelSource, embed
+from resight.embed import PixelSource, embed, settle_batchnorm
 from resight.errors import ConfigError
 
 
@@ -117,3 +117,18 @@ def test_bad_settings_are_named(model: ReidModel, pictures: Pictures, settings: 
     with pytest.raises(ConfigError) as error:
         embed(model, pictures, **settings)  # type: ignore[arg-type]
     assert words in str(error.value)
+
+
+def test_settled_statistics_are_those_of_the_images_themselves(pictures: Pictures) -> None:
+    model = build_model(BackboneConfig("mobilenetv3_small_050", "random"))
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    stem: list[Tensor] = []
+    hook = model.trunk.bn1.register_forward_pre_hook(lambda _, inputs: stem.append(inputs[0]))  # type: ignore[union-attr]
+    model.train()
+    settle_batchnorm(model, pictures, batch_size=100)
+    hook.remove()
+    assert model.training and all(m.training for m in model.modules())
+    assert model.trunk.bn1.momentum == 0.1  # type: ignore[union-attr]
+    torch.testing.assert_close(model.trunk.bn1.running_mean, stem[0].mean(dim=(0, 2, 3)))  # type: ignore[union-attr]
+    torch.testing.assert_close(model.trunk.bn1.running_var, stem[0].var(dim=(0, 2, 3)), rtol=1e-3, atol=1e-5)  # type: ignore[union-attr]
+    assert all(torch.equal(before[name], p) for name, p in model.named_parameters())

@@ -92,7 +92,11 @@ class MemoryConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Optimisation; epochs before `warmup_epochs` have passed use self-only labels."""
+    """Optimisation; epochs before `warmup_epochs` have passed use self-only labels.
+
+    `settle_batchnorm`: measure BatchNorm's statistics on unaugmented training images before they are used for a
+    refill, an evaluation or the finished model.
+    """
 
     epochs: int = 40
     warmup_epochs: int = 1
@@ -104,6 +108,7 @@ class TrainConfig:
     weight_decay: float = 5e-4
     decay_at: tuple[int, ...] = (40,)
     decay: float = 0.1
+    settle_batchnorm: bool = False
     precision: str = "auto"
     seed: int = 1
 

@@ -11,7 +11,7 @@ from resight.run import TrainRequest, run_training
 from resight.runlog import Listener
 from resight.strips import report_run
 
-EPOCHS = 16
+EPOCHS = 8
 
 
 def run_demo(

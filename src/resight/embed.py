@@ -62,6 +62,35 @@ def embed(
     return rows
 
 
+SETTLE_IMAGES = 2048
+
+
+@torch.no_grad()
+def settle_batchnorm(
+    model: ReidModel, pixels: PixelSource, *, batch_size: int = 64, precision: str = "float32"
+) -> None:
+    """Measure BatchNorm's means and variances anew, on the images as the test transform shows them.
+
+    Training leaves those of augmented images (erased, rotated, zoomed), which are not what a test image looks like.
+    Up to `SETTLE_IMAGES`, evenly spread, are used, each batch counting alike; weights and modes stay as they are.
+    """
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    momenta, modes = [m.momentum for m in norms], [m.training for m in norms]
+    place = next(model.parameters()).device
+    index = torch.arange(len(pixels))[:: max(1, len(pixels) // SETTLE_IMAGES)]
+    with _in_eval_mode(model):
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # a plain mean over the batches
+            norm.training = True
+        for part in index.tensor_split(max(1, len(index) // batch_size)):
+            images = to_float(pixels.batch(part).to(place), model.normalisation)
+            with torch.autocast(place.type, torch.bfloat16, enabled=precision == "bfloat16"):
+                model(images)
+    for norm, momentum, mode in zip(norms, momenta, modes, strict=True):
+        norm.momentum, norm.training = momentum, mode
+
+
 def _check(batch_size: int, precision: str, which: str) -> None:
     if batch_size < 1:
         raise ConfigError(f"batch_size must be at least 1 image, got {batch_size}")

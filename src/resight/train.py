@@ -15,7 +15,7 @@ from resight.config import Recipe, TrainConfig
 from resight.data.loading import prefetched
 from resight.data.pixels import PixelCache
 from resight.data.transforms import augment, draw_augmentation
-from resight.embed import embed
+from resight.embed import embed, settle_batchnorm
 from resight.memory import FeatureMemory, standardise_by_camera
 from resight.miners.self_only import SelfOnly
 from resight.runlog import RunLog
@@ -68,6 +68,8 @@ def train(parts: Parts, hooks: Hooks, *, first_epoch: int = 1) -> None:
         mining_seconds = time.perf_counter() - began
 
         record = train_epoch(parts, hooks, epoch, miner, mined)
+        if settings.settle_batchnorm and is_used_after(parts.recipe, epoch):
+            settle_batchnorm(parts.model, parts.pixels, precision=parts.precision)
         seconds = time.perf_counter() - began
         hooks.log.event(
             "epoch",
@@ -144,6 +146,12 @@ def refill_is_due(recipe: Recipe, epoch: int) -> bool:
     if epoch == 1:
         return recipe.memory.fill_first
     return recipe.memory.refill_every > 0 and (epoch - 1) % recipe.memory.refill_every == 0
+
+
+def is_used_after(recipe: Recipe, epoch: int) -> bool:
+    """Whether the model is run in eval mode after `epoch`: to be scored, to refill the memory, or for good."""
+    every = recipe.evaluate.every
+    return epoch == recipe.train.epochs or refill_is_due(recipe, epoch + 1) or (every > 0 and epoch % every == 0)
 
 
 def fresh_features(parts: Parts) -> Tensor:

@@ -1,4 +1,4 @@
-"""What every miner and every loss must do, whatever it mines or measures; new entries of the tables join by themselves."""
+"""What every miner and every loss must do; new entries of the tables join by themselves."""
 
 import pytest
 import torch
@@ -13,7 +13,9 @@ from resight.types import SparsePositives
 def memory_of(images: int, seed: int) -> FeatureMemory:
     generator = torch.Generator().manual_seed(seed)
     centres = torch.randn(6, 16, generator=generator)
-    rows = centres[torch.randint(6, (images,), generator=generator)] + 0.4 * torch.randn(images, 16, generator=generator)
+    rows = centres[torch.randint(6, (images,), generator=generator)] + 0.4 * torch.randn(
+        images, 16, generator=generator
+    )
     return FeatureMemory.of(normalize(rows, dim=1).double())
 
 
