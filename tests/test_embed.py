@@ -132,3 +132,16 @@ def test_settled_statistics_are_those_of_the_images_themselves(pictures: Picture
     torch.testing.assert_close(model.trunk.bn1.running_mean, stem[0].mean(dim=(0, 2, 3)))  # type: ignore[union-attr]
     torch.testing.assert_close(model.trunk.bn1.running_var, stem[0].var(dim=(0, 2, 3)), rtol=1e-3, atol=1e-5)  # type: ignore[union-attr]
     assert all(torch.equal(before[name], p) for name, p in model.named_parameters())
+
+
+def test_the_neck_alone_can_be_settled(pictures: Pictures) -> None:
+    model = build_model(BackboneConfig("mobilenetv3_small_050", "random")).eval()
+    before = {name: b.clone() for name, b in model.trunk.named_buffers()}
+    settle_batchnorm(model, pictures, neck_only=True)
+    assert all(torch.equal(before[name], b) for name, b in model.trunk.named_buffers())
+    with torch.no_grad():
+        raw = model.trunk.forward_head(  # type: ignore[union-attr, operator]
+            model.trunk.forward_features(to_float(pictures.images, model.normalisation)),  # type: ignore[operator]
+            pre_logits=True,
+        )
+    torch.testing.assert_close(model.neck.running_mean, raw.mean(dim=0), rtol=1e-3, atol=1e-5)

@@ -68,7 +68,7 @@ def train(
 
     Identities, where a data set has them, are used for the printed figures only, never for training.
     """
-    from resight.progress import ProgressListener
+    from resight.progress import ProgressListener, decoding_bar
     from resight.run import TrainRequest, run_training
 
     changes = [*(settings or [])]
@@ -98,7 +98,7 @@ def train(
     )
     progress = ProgressListener(console)
     try:
-        summary = run_training(request, listeners=(progress,), say=console.print)
+        summary = run_training(request, listeners=(progress,), say=say, decoding=decoding_bar(console))
     except KeyboardInterrupt:
         progress.bar.stop()
         errors.print(
@@ -204,7 +204,7 @@ def demo(
 
     progress = ProgressListener(console)
     try:
-        summary = run_demo(out, kind, seed=seed, epochs=epochs, listeners=(progress,), say=console.print)
+        summary = run_demo(out, kind, seed=seed, epochs=epochs, listeners=(progress,), say=say)
     finally:
         progress.bar.stop()
     write_json(json_file, summary)
@@ -229,6 +229,11 @@ def report(
 
     written = report_run(run, data, out, queries=queries, device=device, cache_dir=cache_dir)
     console.print(f"wrote {written}")
+
+
+def say(text: str) -> None:
+    """Print a sentence as it is: square brackets in it are no markup."""
+    console.print(text, markup=False)
 
 
 def parse_size(text: str) -> list[int]:

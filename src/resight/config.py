@@ -95,7 +95,8 @@ class TrainConfig:
     """Optimisation; epochs before `warmup_epochs` have passed use self-only labels.
 
     `settle_batchnorm`: measure BatchNorm's statistics on unaugmented training images before they are used for a
-    refill, an evaluation or the finished model.
+    refill, an evaluation or the finished model. `freeze_batchnorm`: keep the trunk's statistics as its start weights
+    have them; the neck's are learnt all the same.
     """
 
     epochs: int = 40
@@ -109,6 +110,7 @@ class TrainConfig:
     decay_at: tuple[int, ...] = (40,)
     decay: float = 0.1
     settle_batchnorm: bool = False
+    freeze_batchnorm: bool = False
     precision: str = "auto"
     seed: int = 1
 

@@ -67,14 +67,21 @@ SETTLE_IMAGES = 2048
 
 @torch.no_grad()
 def settle_batchnorm(
-    model: ReidModel, pixels: PixelSource, *, batch_size: int = 64, precision: str = "float32"
+    model: ReidModel,
+    pixels: PixelSource,
+    *,
+    batch_size: int = 64,
+    precision: str = "float32",
+    neck_only: bool = False,
 ) -> None:
     """Measure BatchNorm's means and variances anew, on the images as the test transform shows them.
 
     Training leaves those of augmented images (erased, rotated, zoomed), which are not what a test image looks like.
     Up to `SETTLE_IMAGES`, evenly spread, are used, each batch counting alike; weights and modes stay as they are.
+    `neck_only`: leave the trunk's statistics as they are.
     """
-    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    part = model.neck if neck_only else model
+    norms = [m for m in part.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
     momenta, modes = [m.momentum for m in norms], [m.training for m in norms]
     place = next(model.parameters()).device
     index = torch.arange(len(pixels))[:: max(1, len(pixels) // SETTLE_IMAGES)]
@@ -83,8 +90,8 @@ def settle_batchnorm(
             norm.reset_running_stats()
             norm.momentum = None  # a plain mean over the batches
             norm.training = True
-        for part in index.tensor_split(max(1, len(index) // batch_size)):
-            images = to_float(pixels.batch(part).to(place), model.normalisation)
+        for rows in index.tensor_split(max(1, len(index) // batch_size)):
+            images = to_float(pixels.batch(rows).to(place), model.normalisation)
             with torch.autocast(place.type, torch.bfloat16, enabled=precision == "bfloat16"):
                 model(images)
     for norm, momentum, mode in zip(norms, momenta, modes, strict=True):

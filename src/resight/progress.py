@@ -1,9 +1,32 @@
 """The progress bar of a training run, drawn from its events; one line an epoch where the output is no terminal."""
 
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+def decoding_bar(console: Console) -> Callable[[int, int], None]:
+    """Give a `progress(done, total)` that draws a bar while images are decoded, on a terminal only."""
+    bar = Progress(
+        TextColumn("decoding images"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )
+    task = bar.add_task("decoding", total=None)
+
+    def progress(done: int, total: int) -> None:
+        bar.start()
+        bar.update(task, completed=done, total=total)
+        if done == total:
+            bar.stop()
+
+    return progress
 
 
 class ProgressListener:

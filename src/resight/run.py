@@ -38,7 +38,7 @@ from resight.errors import CheckpointError, ConfigError, DataError
 from resight.losses import LOSSES
 from resight.memory import FeatureMemory
 from resight.miners import MINERS
-from resight.prepare import TestSet, choose_device, choose_precision, input_size, open_split, open_test_set
+from resight.prepare import Progress, TestSet, choose_device, choose_precision, input_size, open_split, open_test_set
 from resight.runlog import Listener, RunLog, TensorBoardListener, read_events
 from resight.train import Hooks, Parts, train
 from resight.types import Dataset, Split, UnlabelledImages
@@ -67,7 +67,13 @@ class TrainRequest:
 Say = Callable[[str], None]
 
 
-def run_training(request: TrainRequest, *, listeners: tuple[Listener, ...] = (), say: Say = print) -> dict[str, Any]:
+def run_training(
+    request: TrainRequest,
+    *,
+    listeners: tuple[Listener, ...] = (),
+    say: Say = print,
+    decoding: Progress | None = None,
+) -> dict[str, Any]:
     """Train as asked and give the summary, which RUN/summary.json holds too.
 
     Everything that can be wrong with the input is found before the run folder is touched.
@@ -79,16 +85,18 @@ def run_training(request: TrainRequest, *, listeners: tuple[Listener, ...] = (),
         raise DataError(f"{dataset.root} has no training images (format '{dataset.format}'); see `resight data`")
     recipe = requested_recipe(request, dataset)
     say_data(dataset, recipe, say)
+    if not request.resume and recipe != requested_recipe(request, None):
+        say(f"{len(dataset.train)} training images are few: the recipe's [small] settings apply (see docs/training.md)")
     if not request.allow_leak:
         refuse_leaks(find_leaks(dataset, cache_dir))
 
     device = choose_device(request.device)
     size = input_size(recipe.input, dataset.train.samples)
     recipe = dataclasses.replace(recipe, input=dataclasses.replace(recipe.input, size=size))
-    split, pixels = open_split(dataset.train, size, cache_dir, skip_broken=request.skip_broken)
+    split, pixels = open_split(dataset.train, size, cache_dir, skip_broken=request.skip_broken, progress=decoding)
     test_set = None
     if dataset.can_be_evaluated:
-        test_set = open_test_set(dataset, size, cache_dir, skip_broken=request.skip_broken)
+        test_set = open_test_set(dataset, size, cache_dir, skip_broken=request.skip_broken, progress=decoding)
     parts = build_parts(recipe, split.unlabelled(), pixels, device)
     header = run_header(parts, content_digests(split.paths, cache_dir))
 
@@ -153,10 +161,11 @@ def audit_hooks(split: Split, device: torch.device) -> tuple[Any, Any]:
     return audit.watch, audit.observed
 
 
-def requested_recipe(request: TrainRequest, dataset: Dataset) -> Recipe:
-    """Read the recipe; a resumed run keeps the one that it began with."""
+def requested_recipe(request: TrainRequest, dataset: Dataset | None) -> Recipe:
+    """Read the recipe, without its small-data settings where no data set is given; a resumed run keeps its own."""
     if not request.resume:
-        return parse_recipe(read_tables(request.recipe), images=len(dataset.train), overrides=request.overrides)
+        images = None if dataset is None else len(dataset.train)
+        return parse_recipe(read_tables(request.recipe), images=images, overrides=request.overrides)
     if request.overrides:
         raise ConfigError("--resume goes on with the run's own recipe, so it takes no --set, --seed or other setting")
     return parse_recipe(read_tables(str(request.out / "recipe.toml")))

@@ -61,6 +61,8 @@ def train(parts: Parts, hooks: Hooks, *, first_epoch: int = 1) -> None:
 
         began = time.perf_counter()
         if refill_is_due(parts.recipe, epoch):
+            if epoch == 1:  # a neck that has seen no image would not centre the rows as it will in training
+                settle(parts)
             parts.memory.refill(fresh_features(parts))
         parts.memory.forget_gram()  # rebuilt exactly when next asked for, so a resumed run meets the same numbers
         miner = parts.miner if epoch > settings.warmup_epochs else SelfOnly()
@@ -69,7 +71,7 @@ def train(parts: Parts, hooks: Hooks, *, first_epoch: int = 1) -> None:
 
         record = train_epoch(parts, hooks, epoch, miner, mined)
         if settings.settle_batchnorm and is_used_after(parts.recipe, epoch):
-            settle_batchnorm(parts.model, parts.pixels, precision=parts.precision)
+            settle(parts)
         seconds = time.perf_counter() - began
         hooks.log.event(
             "epoch",
@@ -96,6 +98,8 @@ def train_epoch(
     count = torch.zeros((), dtype=torch.long, device=parts.device)
     began, seen = time.perf_counter(), 0
     parts.model.train()
+    if settings.freeze_batchnorm:
+        freeze_batchnorm(parts.model.trunk)
 
     for step, (index, raw) in enumerate(prefetched(parts.pixels, batches, parts.device), start=1):
         params = draw_augmentation(parts.recipe.augment, len(index), size, generator)
@@ -152,6 +156,19 @@ def is_used_after(recipe: Recipe, epoch: int) -> bool:
     """Whether the model is run in eval mode after `epoch`: to be scored, to refill the memory, or for good."""
     every = recipe.evaluate.every
     return epoch == recipe.train.epochs or refill_is_due(recipe, epoch + 1) or (every > 0 and epoch % every == 0)
+
+
+def settle(parts: Parts) -> None:
+    """Measure BatchNorm's statistics on unaugmented images: the neck's alone where the trunk's are frozen."""
+    frozen = parts.recipe.train.freeze_batchnorm
+    settle_batchnorm(parts.model, parts.pixels, precision=parts.precision, neck_only=frozen)
+
+
+def freeze_batchnorm(trunk: torch.nn.Module) -> None:
+    """Let BatchNorm use, and not change, its statistics; its scale and shift are trained on."""
+    for module in trunk.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.eval()
 
 
 def fresh_features(parts: Parts) -> Tensor:
