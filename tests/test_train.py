@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from resight.artifacts import load_model
 from resight.checkpoint import checkpoints, read_tensors
 from resight.data.synthetic import SyntheticConfig, write_synthetic
 from resight.errors import CheckpointError, ConfigError, DataError
-from resight.run import TrainRequest, load_model, run_training
+from resight.run import TrainRequest, run_training
 from resight.runlog import read_events
 
 SMALL = (

@@ -8,7 +8,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "read_dataset": "resight.data.formats",
     "build_model": "resight.backbones",
-    "load_model": "resight.run",
+    "load_model": "resight.artifacts",
     "embed": "resight.embed",
     "evaluate": "resight.evaluate",
     "FeatureMemory": "resight.memory",

@@ -126,10 +126,10 @@ def evaluate(
 
     Example: `resight evaluate runs/crops market1501/ --json scores.json`
     """
+    from resight.artifacts import load_model
     from resight.data.digests import default_cache_dir
     from resight.data.formats import read_dataset
     from resight.prepare import choose_device, open_test_set
-    from resight.run import load_model
 
     place = choose_device(device)
     model, recipe = load_model(run, place)
@@ -255,7 +255,7 @@ def default_out(data: Path, recipe: str, changes: list[str]) -> Path:
 def write_json(path: Path | None, content: dict[str, Any]) -> None:
     """Write the figures where --json asks for them."""
     if path is not None:
-        from resight.run import write_text
+        from resight.artifacts import write_text
 
         write_text(path, json.dumps(content, indent=2) + "\n")
 

@@ -4,11 +4,7 @@ RUN/recipe.toml  log.jsonl  tensorboard/  checkpoints/epoch-*.safetensors  model
 """
 
 import dataclasses
-import json
-import os
-import platform
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,28 +14,25 @@ import torch
 from filelock import FileLock, Timeout
 
 from resight import __version__
+from resight.artifacts import machine, save_model, summarise, write_text
 from resight.audit import PositivesAudit
-from resight.backbones import ReidModel, build_model
+from resight.backbones import build_model
 from resight.checkpoint import (
     checkpoints,
     load_checkpoint,
     read_header,
-    read_tensors,
     save_checkpoint,
-    sync,
-    write_tensors,
 )
 from resight.config import Recipe, as_tables, as_toml, parse_recipe, read_tables
 from resight.data.digests import content_digests, default_cache_dir
 from resight.data.formats import read_dataset
 from resight.data.leaks import find_leaks, refuse_leaks
-from resight.data.transforms import Normalisation
 from resight.errors import CheckpointError, ConfigError, DataError
 from resight.losses import LOSSES
 from resight.memory import FeatureMemory
 from resight.miners import MINERS
 from resight.prepare import Progress, TestSet, choose_device, choose_precision, input_size, open_split, open_test_set
-from resight.runlog import Listener, RunLog, TensorBoardListener, read_events
+from resight.runlog import Listener, RunLog, TensorBoardListener
 from resight.train import Hooks, Parts, train
 from resight.types import Dataset, Split, UnlabelledImages
 
@@ -309,85 +302,3 @@ def start_record(request: TrainRequest, parts: Parts, dataset: Dataset, test_set
         "machine": machine(),
         "command": request.command,
     }
-
-
-def machine() -> str:
-    """Describe the machine in words."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    return f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
-
-
-def summarise(out: Path) -> dict[str, Any]:
-    """Draw the summary from the log, so that it covers the parts of a resumed run, and write it."""
-    events = read_events(out / "log.jsonl")
-    start = [e for e in events if e["event"] == "start"][-1]
-    epochs = {e["epoch"]: e for e in events if e["event"] == "epoch"}
-    scores = {
-        e["epoch"]: {k: e[k] for k in ("mAP", "mINP", "cmc", "queries", "left_out")}
-        for e in events
-        if e["event"] == "evaluation"
-    }
-    seconds = sum(e["seconds"] for e in epochs.values())
-    summary = {
-        "recipe": start["recipe"]["name"],
-        "data": start["data"],
-        "backbone": start["recipe"]["backbone"],
-        "input": start["recipe"]["input"]["size"],
-        "seed": start["seed"],
-        "epochs": len(epochs),
-        "seconds": round(seconds, 2),
-        "images_per_second": round(len(epochs) * start["data"]["train"] / max(seconds, 1e-9), 2),
-        "precision": start["precision"],
-        "machine": start["machine"],
-        "command": start["command"],
-        "version": start["version"],
-        "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
-    }
-    if scores:
-        summary |= {"untrained": scores.get(0), "trained": scores.get(max(scores))}
-    write_text(out / "summary.json", json.dumps(summary, indent=2) + "\n")
-    return summary
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a small file so that it holds either its old content or all of the new."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        sync(temporary)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise CheckpointError(f"{path} could not be written ({error}); give another file") from error
-
-
-def save_model(path: Path, model: ReidModel, recipe: Recipe, precision: str) -> None:
-    """Write the weights with all that is needed to use them: recipe, input normalisation."""
-    header = {
-        "kind": "model",
-        "recipe": as_tables(recipe),
-        "precision": precision,
-        "version": __version__,
-        "normalisation": dataclasses.asdict(model.normalisation),
-    }
-    write_tensors(path, model.state_dict(), header)
-
-
-def load_model(run: Path, device: torch.device | str = "cpu") -> tuple[ReidModel, Recipe]:
-    """Load a trained model from a run folder or its model.safetensors.
-
-    Raises:
-        CheckpointError: there is none, or it is damaged.
-    """
-    path = run / "model.safetensors" if run.is_dir() else run
-    if run.is_dir() and not path.exists() and (run / "recipe.toml").exists():
-        raise CheckpointError(f"{run} holds an unfinished run; finish it with resight train … --resume")
-    tensors, header = read_tensors(path)
-    if header.get("kind") != "model":
-        raise CheckpointError(f"{path} is a training checkpoint, not a model; give the run folder or model.safetensors")
-    recipe = parse_recipe(header["recipe"])
-    model = build_model(dataclasses.replace(recipe.backbone, weights="random"), size=recipe.input.height_width)
-    model.load_state_dict(tensors)
-    model.normalisation = Normalisation(**{k: tuple(v) for k, v in header["normalisation"].items()})
-    return model.to(device).eval(), recipe

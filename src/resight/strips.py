@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
+from resight.artifacts import load_model
 from resight.data.digests import default_cache_dir
 from resight.data.formats import read_dataset
 from resight.errors import DataError, ResightError
 from resight.prepare import choose_device, open_test_set
 from resight.report import Strip, ranked_strips, write_report
-from resight.run import load_model
 from resight.runlog import read_events
 
 

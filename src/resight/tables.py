@@ -6,12 +6,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from resight.artifacts import load_model
 from resight.data.digests import default_cache_dir
 from resight.data.formats import read_dataset
 from resight.embed import embed
 from resight.errors import ConfigError, DataError
 from resight.prepare import choose_device, open_split
-from resight.run import load_model
 from resight.types import Dataset, Split
 
 SPLITS = ("train", "query", "gallery")
