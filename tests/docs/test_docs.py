@@ -30,7 +30,8 @@ def test_every_command_shown_has_the_flags_shown(page: str, line: str):
 @pytest.mark.parametrize(("page", "change"), said(r"--set ((?!section)[a-z]+\.[a-z_]+=[^\s`]+)"))
 def test_every_setting_shown_is_one(page: str, change: str):
     # Settings may need each other (by_camera needs the epoch schedule); here only the name and the kind are asked for.
-    load_recipe("gsmlp", images=10, overrides=["miner.by_camera=false", change.replace("…", "1")])
+    needed = ["miner.by_camera=false", "miner.min_candidates=1"]
+    load_recipe("gsmlp", images=10, overrides=[*needed, change.replace("…", "1")])
 
 
 @pytest.mark.parametrize(("page", "link"), said(r"\]\(([^)#]+)\)"))
