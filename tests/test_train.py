@@ -196,6 +196,17 @@ def test_a_truncated_checkpoint_stops_a_resume_and_names_the_one_before(people: 
     run_training(again, say=quiet)
 
 
+def test_a_run_killed_before_its_last_score_is_scored_when_resumed(people: Path, tmp_path: Path):
+    out = tmp_path / "run"
+    summary = train(people, out, "train.epochs=2")
+    log = (out / "log.jsonl").read_text().splitlines(keepends=True)
+    after_last_checkpoint = next(i for i, line in enumerate(log) if '"evaluation"' in line and '"epoch": 2' in line)
+    (out / "log.jsonl").write_text("".join(log[:after_last_checkpoint]))
+    (out / "summary.json").unlink()
+    again = TrainRequest(data=people, recipe="gsmlp", out=out, device="cpu", resume=True)
+    assert run_training(again, say=quiet)["trained"] == summary["trained"]
+
+
 def test_a_leak_is_refused_unless_asked_for(people: Path, tmp_path: Path):
     data = tmp_path / "data"
     shutil.copytree(people, data)

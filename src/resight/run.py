@@ -4,6 +4,7 @@ RUN/recipe.toml  log.jsonl  tensorboard/  checkpoints/epoch-*.safetensors  model
 """
 
 import dataclasses
+import hashlib
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,8 +34,8 @@ from resight.memory import FeatureMemory
 from resight.miners import MINERS
 from resight.prepare import Progress, TestSet, choose_device, choose_precision, input_size, open_split, open_test_set
 from resight.runlog import Listener, RunLog, TensorBoardListener
-from resight.train import Hooks, Parts, train
-from resight.types import Dataset, Split, UnlabelledImages
+from resight.train import Hooks, Parts, evaluation_is_due, train
+from resight.types import UNKNOWN_CAMID, Dataset, Split, UnlabelledImages
 
 OURS = ("recipe.toml", "log.jsonl", "tensorboard", "checkpoints", "model.safetensors", "summary.json", "report.html")
 
@@ -122,7 +123,7 @@ class Context:
 
 def carry_out(request: TrainRequest, parts: Parts, context: Context, first_epoch: int) -> dict[str, Any]:
     """Evaluate, train, evaluate, and write model and summary."""
-    log, epochs, every = context.log, parts.recipe.train.epochs, parts.recipe.evaluate.every
+    log, epochs = context.log, parts.recipe.train.epochs
 
     def score(epoch: int) -> None:
         if context.test_set is not None:
@@ -133,13 +134,14 @@ def carry_out(request: TrainRequest, parts: Parts, context: Context, first_epoch
         save_checkpoint(
             request.out / "checkpoints", epoch, parts.model, parts.optimizer, parts.memory.features, context.header
         )
-        if epoch == epochs or (every and epoch % every == 0):
+        if epoch < epochs and evaluation_is_due(parts.recipe, epoch):
             score(epoch)
 
     if first_epoch == 1:
         score(0)
     watch, observed = audit_hooks(context.split, parts.device)
     train(parts, Hooks(log, watch, observed, after_epoch), first_epoch=first_epoch)
+    score(epochs)  # here, so that a run killed after its last checkpoint is scored when it is resumed
     save_model(request.out / "model.safetensors", parts.model, parts.recipe, parts.precision)
     summary = summarise(request.out)
     log.event("end", seconds=summary["seconds"], images_per_second=summary["images_per_second"])
@@ -166,7 +168,7 @@ def requested_recipe(request: TrainRequest, dataset: Dataset | None) -> Recipe:
 
 def say_data(dataset: Dataset, recipe: Recipe, say: Say) -> None:
     """Tell what was found and which settings follow."""
-    cameras = len(set(dataset.train.camids) - {-1})
+    cameras = len(set(dataset.train.camids) - {UNKNOWN_CAMID})
     say(
         f"{dataset.root}: format {dataset.format}, {len(dataset.train)} training images from "
         f"{cameras or 'unknown'} cameras, {len(dataset.query)} query, {len(dataset.gallery)} gallery"
@@ -261,8 +263,6 @@ def last_epoch(out: Path) -> int:
 
 def run_header(parts: Parts, digests: list[str]) -> dict[str, Any]:
     """Give what a checkpoint records of its run: recipe and the content of the training images."""
-    import hashlib
-
     content = hashlib.blake2b("".join(digests).encode(), digest_size=16).hexdigest()
     return {"recipe": as_tables(parts.recipe), "data": content, "version": __version__}
 
@@ -293,7 +293,7 @@ def start_record(request: TrainRequest, parts: Parts, dataset: Dataset, test_set
             "train": len(parts.pixels),
             "query": len(test_set.query) if test_set else 0,
             "gallery": len(test_set.gallery) if test_set else 0,
-            "cameras": len(set(parts.camids.tolist()) - {-1}),
+            "cameras": len(set(parts.camids.tolist()) - {UNKNOWN_CAMID}),
         },
         "epochs": parts.recipe.train.epochs,
         "seed": parts.recipe.train.seed,

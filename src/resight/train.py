@@ -154,8 +154,12 @@ def refill_is_due(recipe: Recipe, epoch: int) -> bool:
 
 def is_used_after(recipe: Recipe, epoch: int) -> bool:
     """Whether the model is run in eval mode after `epoch`: to be scored, to refill the memory, or for good."""
-    every = recipe.evaluate.every
-    return epoch == recipe.train.epochs or refill_is_due(recipe, epoch + 1) or (every > 0 and epoch % every == 0)
+    return epoch == recipe.train.epochs or refill_is_due(recipe, epoch + 1) or evaluation_is_due(recipe, epoch)
+
+
+def evaluation_is_due(recipe: Recipe, epoch: int) -> bool:
+    """Whether the recipe asks for a point on the curves after `epoch`; the first and the last are always drawn."""
+    return recipe.evaluate.every > 0 and epoch % recipe.evaluate.every == 0
 
 
 def settle(parts: Parts) -> None:

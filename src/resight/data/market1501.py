@@ -8,10 +8,12 @@ import re
 from pathlib import Path
 
 from resight.data.folder import images_in, passed_over_note
+from resight.data.names import parse_name
 from resight.errors import DataError
-from resight.types import JUNK_PID, Dataset, Sample, Split
+from resight.types import JUNK_PID, Dataset, Split
 
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
+EXAMPLE = "0002_c1s1_000451_03.jpg"
 NAME = re.compile(r"(?P<pid>-1|\d+)_c(?P<camid>\d+)s\d+_(?P<frame>\d+)_\d+")
 
 
@@ -43,23 +45,8 @@ def _read_split(root: Path, name: str, notes: list[str]) -> Split:
     images, passed_over = images_in(folder)
     if passed_over:
         notes.append(passed_over_note(folder, passed_over))
-    samples = [parse_name(image) for image in images]
+    samples = [parse_name(image, NAME, "market1501", EXAMPLE) for image in images]
     kept = samples if name == "gallery" else [sample for sample in samples if sample.pid != JUNK_PID]
     if len(kept) < len(samples):
         notes.append(f"{len(samples) - len(kept)} junk images (identity -1) in {folder} left out of {name}")
     return Split(name, tuple(kept))
-
-
-def parse_name(image: Path) -> Sample:
-    """Read identity, camera and frame from a file's name, up to its first dot.
-
-    Raises:
-        DataError: the name does not follow the pattern.
-    """
-    parts = NAME.fullmatch(image.name.split(".")[0])
-    if parts is None:
-        raise DataError(
-            f"{image} must be named like 0002_c1s1_000451_03.jpg (identity, camera, frame) to be read as market1501; "
-            "rename it, or use --format folder for images without identities"
-        )
-    return Sample(image, int(parts["pid"]), int(parts["camid"]), float(parts["frame"]))

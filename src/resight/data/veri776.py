@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from resight.data.folder import images_in, passed_over_note
+from resight.data.names import parse_name
 from resight.errors import DataError
 from resight.types import Dataset, Sample, Split
 
@@ -16,6 +17,7 @@ SPLITS = {
     "query": ("image_query", "name_query.txt"),
     "gallery": ("image_test", "name_test.txt"),
 }
+EXAMPLE = "0002_c002_00030600_0.jpg"
 NAME = re.compile(r"(?P<pid>\d+)_c(?P<camid>\d+)_(?P<frame>\d+)_\d+")
 
 
@@ -50,7 +52,7 @@ def _read_split(root: Path, name: str, notes: list[str]) -> Split:
         notes.append(passed_over_note(folder, passed_over))
     if names.is_file():
         return Split(name, tuple(_read_list(names, images, folder, notes)))
-    return Split(name, tuple(parse_name(image, str(image)) for image in images))
+    return Split(name, tuple(parse_name(image, NAME, "veri776", EXAMPLE) for image in images))
 
 
 def _read_list(names: Path, images: list[Path], folder: Path, notes: list[str]) -> list[Sample]:
@@ -65,7 +67,7 @@ def _read_list(names: Path, images: list[Path], folder: Path, notes: list[str]) 
             continue
         if name not in present:
             raise DataError(f"{names} line {number} lists '{name}', which is no image in {folder}")
-        taken[name] = parse_name(folder / name, f"'{name}' in {names} line {number}")
+        taken[name] = parse_name(folder / name, NAME, "veri776", EXAMPLE, place=f"'{name}' in {names} line {number}")
     if repeated:
         notes.append(f"{repeated} lines of {names} repeat a name and count once")
     if len(taken) < len(present):
@@ -78,18 +80,3 @@ def _lines(names: Path) -> list[str]:
         return names.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{names} must be a text file with one image name a line: {error}") from error
-
-
-def parse_name(image: Path, place: str) -> Sample:
-    """Read identity, camera and frame from a file's name, up to its first dot; `place` stands in the error.
-
-    Raises:
-        DataError: the name does not follow the pattern.
-    """
-    parts = NAME.fullmatch(image.name.split(".")[0])
-    if parts is None:
-        raise DataError(
-            f"{place} must be named like 0002_c002_00030600_0.jpg (identity, camera, frame) to be read as veri776; "
-            "rename it, or use --format folder for images without identities"
-        )
-    return Sample(image, int(parts["pid"]), int(parts["camid"]), float(parts["frame"]))

@@ -1,0 +1,24 @@
+"""Identity, camera and frame from the names that benchmark data sets give their files."""
+
+import re
+from pathlib import Path
+
+from resight.errors import DataError
+from resight.types import Sample
+
+
+def parse_name(image: Path, pattern: re.Pattern[str], format: str, example: str, place: str = "") -> Sample:
+    """Read a file's name, up to its first dot, by a pattern with the groups pid, camid and frame.
+
+    `place` stands for the file in the error, where its path alone does not say where it was named.
+
+    Raises:
+        DataError: the name does not follow the pattern.
+    """
+    parts = pattern.fullmatch(image.name.split(".")[0])
+    if parts is None:
+        raise DataError(
+            f"{place or image} must be named like {example} (identity, camera, frame) to be read as {format}; "
+            "rename it, or use --format folder for images without identities"
+        )
+    return Sample(image, int(parts["pid"]), int(parts["camid"]), float(parts["frame"]))
