@@ -29,7 +29,7 @@ def test_a_similar_image_that_stands_differently_to_the_rest_is_not_mined():
     # d(0,2)² = (0−.8)² + (.8−.64)² + (.8−0)² + .6²  = 1.6656
     # d(0,3)² = 0² + .8² + (.8−.6)² + 0²             = 0.68
     memory, index = FeatureMemory.of(features), torch.tensor([0])
-    distance = memory.adjacency_distance(index, memory.similarity(index))
+    distance = memory.adjacency_distance(index)
     assert distance[0].tolist() == pytest.approx([0, 1.3056, 1.6656, 0.68], abs=1e-6)
     # τ .7: k = 3 (0, 1, 2), K = 3: Top = {0, 1, 2}; Adj(0, 4) holds all four, so all of Top stays.
     assert sets(GSMLP(tau=0.7, min_candidates=1)(memory, index)) == [{0, 1, 2}]

@@ -6,6 +6,7 @@ from torch.nn.functional import normalize
 
 from resight.errors import ConfigError, ShapeError
 from resight.memory import FeatureMemory, standardise_by_camera
+from resight.storage import Rows
 
 
 def random_rows(images: int, dim: int, seed: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -36,19 +37,19 @@ def test_half_momentum_is_the_published_rule():
 def test_kept_gram_and_energy_follow_updates_within_a_bound(given: bool):
     memory = FeatureMemory.of(random_rows(400, 32, 0))
     index = torch.arange(10)
-    memory.adjacency_distance(index, memory.similarity(index))
+    memory.adjacency_distance(index)
     for step in range(200):  # ten epochs of 20 batches without a rebuild
         index = torch.randperm(400, generator=torch.Generator().manual_seed(step))[:20]
         embeddings = random_rows(20, 32, 1000 + step)
-        similarity = memory.similarity(index)
-        memory.adjacency_distance(index, similarity)
+        memory.adjacency_distance(index)
         memory.update(index, embeddings, 0.5, scores=memory.scores(embeddings) if given else None)
-    kept_gram, kept_energy = memory.gram, memory.energy
-    memory.forget_gram()
-    memory.adjacency_distance(index, memory.similarity(index))
-    assert memory.gram is not None and memory.energy is not None
-    assert (kept_gram - memory.gram).abs().max() < 1e-4 * memory.gram.abs().max()
-    assert (kept_energy - memory.energy).abs().max() < 1e-4 * memory.energy.max()
+    kept = memory.gram
+    memory.forget()
+    memory.adjacency_distance(index)
+    fresh = memory.gram
+    assert kept is not None and fresh is not None
+    assert (kept.matrix - fresh.matrix).abs().max() < 1e-4 * fresh.matrix.abs().max()
+    assert (kept.energy - fresh.energy).abs().max() < 1e-4 * fresh.energy.max()
 
 
 def test_adjacency_distance_equals_the_rows_of_s():
@@ -56,13 +57,13 @@ def test_adjacency_distance_equals_the_rows_of_s():
     s = (features @ features.T).fill_diagonal_(0)
     memory, index = FeatureMemory.of(features), torch.tensor([4, 0, 49])
     direct = ((s[index].unsqueeze(1) - s.unsqueeze(0)) ** 2).sum(dim=2)
-    assert torch.allclose(memory.adjacency_distance(index, memory.similarity(index)), direct, atol=1e-12)
+    assert torch.allclose(memory.adjacency_distance(index), direct, atol=1e-12)
 
 
 def test_refill_replaces_all_rows_and_drops_the_gram():
     memory = FeatureMemory.of(random_rows(6, 4, 0))
     index = torch.arange(6)
-    memory.adjacency_distance(index, memory.similarity(index))
+    memory.adjacency_distance(index)
     fresh = random_rows(6, 4, 1)
     memory.refill(fresh)
     assert torch.equal(memory.features, fresh)
@@ -91,7 +92,7 @@ def test_standardising_takes_a_camera_s_shift_and_scale_away():
     identity = random_rows(40, 16, 3)
     shifted = normalize(identity * torch.linspace(0.2, 3, 16) + 5, dim=1)
     features, camids = torch.cat([identity, shifted]), torch.tensor([1] * 40 + [2] * 40)
-    standard = standardise_by_camera(features, camids)
+    standard = standardise_by_camera(Rows(features), camids).data
     twin = torch.arange(80).roll(40)  # the same identity in the other camera
 
     def nearest(rows: torch.Tensor) -> torch.Tensor:
@@ -105,6 +106,6 @@ def test_standardising_takes_a_camera_s_shift_and_scale_away():
 def test_standardising_leaves_unwritten_rows_and_lonely_cameras_alone():
     features = random_rows(5, 4, 0)
     features[1] = 0
-    out = standardise_by_camera(features, torch.tensor([1, 1, 1, 1, 2]))
+    out = standardise_by_camera(Rows(features), torch.tensor([1, 1, 1, 1, 2])).data
     assert out[1].abs().sum() == 0
     assert torch.equal(out[4], features[4])

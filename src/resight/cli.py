@@ -53,6 +53,9 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Short for --set train.seed=…")] = None,
     format: FormatOption = None,
     device: DeviceOption = "auto",
+    memory: Annotated[
+        str, typer.Option(help="Where the feature memory lies: device, ram, disk, or auto: wherever it fits.")
+    ] = "auto",
     cache_dir: CacheOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
@@ -89,6 +92,7 @@ def train(
         overrides=tuple(changes),
         format=format,
         device=device,
+        memory=memory,
         cache_dir=cache_dir,
         resume=resume,
         overwrite=overwrite,

@@ -78,16 +78,22 @@ class LossConfig:
 class MemoryConfig:
     """`momentum`: share of the old row kept; `fill_first`: start from the untrained features, not from zeros.
 
+    `momentum_rises`: from 0 in the first epoch towards `momentum` at the end (MMCL), instead of `momentum` throughout.
     `refill_every`: rewrite the memory with fresh features each so many epochs (0: never).
     """
 
     momentum: float = 0.5
+    momentum_rises: bool = False
     fill_first: bool = False
     refill_every: int = 5
 
     def __post_init__(self) -> None:
         check_range("memory.momentum", self.momentum, 0, 0.999)
         check_range("memory.refill_every", self.refill_every, 0, 10_000)
+
+    def momentum_at(self, epoch: int, epochs: int) -> float:
+        """Share of the old row kept in `epoch`, 1 to `epochs`; the published 0.5 · epoch / 60 counts epochs from 0."""
+        return self.momentum * (epoch - 1) / epochs if self.momentum_rises else self.momentum
 
 
 @dataclass(frozen=True)

@@ -46,20 +46,30 @@ def embed(
     Raises:
         ConfigError: a batch size below 1, or no such precision or output.
     """
-    _check(batch_size, precision, which)
     if device is not None:
         model.to(device)
-    place = next(model.parameters()).device
     rows = torch.empty(len(pixels), model.dim)
-    with _in_eval_mode(model), torch.inference_mode():
-        for index in torch.arange(len(pixels)).split(batch_size) if len(pixels) else ():
-            images = to_float(pixels.batch(index).to(place, non_blocking=True), model.normalisation)
-            with torch.autocast(place.type, torch.bfloat16, enabled=precision == "bfloat16"):
-                embeddings = model(images)
-            rows[index] = getattr(embeddings, which).float().cpu()
-            if progress is not None:
-                progress(len(index))
+    first = 0
+    for block in embed_blocks(model, pixels, batch_size=batch_size, precision=precision, which=which):
+        rows[first : first + len(block)] = block.cpu()
+        first += len(block)
+        if progress is not None:
+            progress(len(block))
     return rows
+
+
+def embed_blocks(
+    model: ReidModel, pixels: PixelSource, *, batch_size: int = 256, precision: str = "float32", which: str = "test"
+) -> Iterator[Float[Tensor, "b d"]]:
+    """Embed as `embed` does and give the rows batch by batch, on the model's device, never all of them at once."""
+    _check(batch_size, precision, which)
+    place = next(model.parameters()).device
+    with _in_eval_mode(model):
+        for index in torch.arange(len(pixels)).split(batch_size) if len(pixels) else ():
+            with torch.no_grad(), torch.autocast(place.type, torch.bfloat16, enabled=precision == "bfloat16"):
+                images = to_float(pixels.batch(index).to(place, non_blocking=True), model.normalisation)
+                block = getattr(model(images), which).float()
+            yield block
 
 
 SETTLE_IMAGES = 2048

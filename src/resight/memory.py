@@ -3,58 +3,145 @@
 The papers call it look-up table or feature dictionary. `FeatureMemory` is its only writer.
 """
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from resight.errors import ConfigError, ShapeError
-from resight.neighbours import adjacency_distance, gram_energy
+from resight.neighbours import NeighbourLists, candidates, gram_energy, rank_counts, top_k
+from resight.storage import Rows
+from resight.types import Candidates
+
+PRODUCT_BYTES = 2**28
+"""Size to which a block of rows of the similarity matrix may grow; see `FeatureMemory.block_rows`."""
+
+
+@dataclass
+class Gram:
+    """What adjacency distances need of all rows: G = MᵀM, the energies q_j = Σ_k s_jk², and s_jj."""
+
+    matrix: Float[Tensor, "d d"]
+    energy: Float[Tensor, " n"]
+    own: Float[Tensor, " n"]
 
 
 class FeatureMemory:
     """Rows m_i (N, D), unit length once written and zero before; row i belongs to training image `index` i.
 
-    The Gram matrix MᵀM and the energies q_j = Σ_k s_jk² that adjacency distances need are built when first asked for,
-    and then follow every `update` by its B changed rows (METHODS: "GSMLP without the N×N matrix"). `refill` drops
-    them, so rounding drift never outlives the time between two refills or calls of `forget_gram`.
+    The rows lie in a store (`storage.Rows`) on the device, in RAM or on disk; everything computed from them is on the
+    store's device. The Gram matrix and the energies that adjacency distances need are built when first asked for, and
+    then follow every `update` by its B changed rows (METHODS: "GSMLP without the N×N matrix"). `refill` drops them, so
+    rounding drift never outlives the time between two refills or calls of `forget`.
     """
 
-    def __init__(self, images: int, dim: int, *, device: torch.device | str = "cpu") -> None:
-        self.features: Tensor = torch.zeros(images, dim, device=device)
-        self.gram: Tensor | None = None
-        self.energy: Tensor | None = None
+    def __init__(self, images: int, dim: int, *, device: torch.device | str = "cpu", rows: Rows | None = None) -> None:
+        self.rows = rows or Rows(torch.zeros(images, dim, device=device))
+        self.gram: Gram | None = None
+        self.lists: NeighbourLists | None = None
         # The last similarity product and whose it is: mining computes it, the update of the same step needs it again.
         self._at_hand: tuple[Tensor, Tensor] | None = None
 
     @classmethod
     def of(cls, features: Float[Tensor, "n d"]) -> "FeatureMemory":
         """Wrap rows that are unit length (or zero) already, without copying them."""
-        memory = cls(0, features.shape[1], device=features.device)
-        memory.features = features
-        return memory
+        return cls(*features.shape, rows=Rows(features))
 
     def __len__(self) -> int:
-        return self.features.shape[0]
+        return len(self.rows)
+
+    @property
+    def features(self) -> Float[Tensor, "n d"]:
+        """The rows as they lie in their place; change them through `update` and `refill` only."""
+        return self.rows.data
+
+    @property
+    def device(self) -> torch.device:
+        """Where everything computed from the rows is."""
+        return self.rows.device
+
+    @property
+    def block_rows(self) -> int:
+        """How many rows of the N×N similarity matrix to work on at a time."""
+        return max(1, min(1024, PRODUCT_BYTES // max(1, len(self) * 4)))
+
+    def read(self, index: Int[Tensor, " *b"]) -> Float[Tensor, " *b d"]:
+        """Copies of the rows at `index`, on the device."""
+        return self.rows.read(index)
 
     def scores(self, embeddings: Float[Tensor, "b d"]) -> Float[Tensor, "b n"]:
         """Cosine of each embedding with each row; gradients flow to `embeddings` only."""
-        return embeddings @ self.features.T
+        return _Scores.apply(embeddings, self.rows)
 
     def similarity(self, index: Int[Tensor, " b"]) -> Float[Tensor, "b n"]:
         """s_ij of the rows at `index` with all rows; the own column holds s_ii (1, or 0 for a row not yet written)."""
-        similarity = self.features[index] @ self.features.T
-        self._at_hand = (index, similarity)
-        return similarity
+        if self._at_hand is None or self._at_hand[0] is not index:
+            self._at_hand = None  # let the old one go before the new one takes its space
+            self._at_hand = (index, product(self.read(index), self.rows))
+        return self._at_hand[1]
 
-    def adjacency_distance(self, index: Int[Tensor, " b"], similarity: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
-        """Squared distance d_ij² between rows of S (diagonal zero), for the rows at `index`; smaller is closer.
+    def top(self, index: Int[Tensor, " b"], tau: float, least: int, most: int = 0) -> Candidates:
+        """Top(i, K_i) of the rows at `index`: K_i = max(k_i, least) where k_i = |{j : s_ij ≥ tau}|, cut to `most`."""
+        if self.lists is None:
+            return candidates(self.similarity(index), index, tau, least, most)
+        listed, known = self.lists.candidates(index, tau, least, most)
+        if bool(known.all()):
+            return listed
+        rest = (~known).nonzero().squeeze(1)
+        found = candidates(self.similarity(index[rest]), index[rest], tau, least, most)
+        return merged(listed, found, rest)
 
-        Exact, without the N×N matrix; `similarity` is `self.similarity(index)`.
+    def outranked(
+        self, rows: Int[Tensor, " p"], images: Int[Tensor, " p"], limit: Int[Tensor, " p"]
+    ) -> Bool[Tensor, " p"]:
+        """Whether rank_j(i) = |{n : s_jn > s_ji}| > limit, for pairs of j in `rows` and i in `images`.
+
+        Read off the lists of `list_neighbours` where there are any and they are long enough, counted elsewhere.
         """
-        if self.gram is None or self.energy is None:
-            self.gram = self.features.T @ self.features
-            self.energy = gram_energy(self.features, self.gram)
-        return adjacency_distance(self.features, index, similarity, self.gram, self.energy)
+        result = torch.zeros_like(rows, dtype=torch.bool)
+        ask = limit < len(self) - 1  # no more than N − 1 can stand before an image
+        if self.lists is not None:
+            result, known = self.lists.outranked(rows, images, limit)
+            result, ask = result & ask, ask & ~known
+        pairs = ask.nonzero().squeeze(1)
+        distinct, where = rows[pairs].unique(return_inverse=True)
+        for first in range(0, len(distinct), self.block_rows):
+            block = distinct[first : first + self.block_rows]
+            mine = ((where >= first) & (where < first + len(block))).nonzero().squeeze(1)
+            similarity = product(self.read(block), self.rows)
+            ranks = rank_counts(similarity, where[mine] - first, images[pairs[mine]])
+            result[pairs[mine]] = ranks > limit[pairs[mine]]
+        return result
+
+    def list_neighbours(self, length: int, *, progress: Callable[[int], object] | None = None) -> None:
+        """Keep the `length` most similar rows of every row until the rows change: one pass over the N×N products."""
+        self.lists = None
+        length, n = min(length, len(self)), len(self)
+        scores = torch.empty(n, length, dtype=self.rows.data.dtype, device=self.rows.data.device)
+        index = torch.empty(n, length, dtype=torch.int32, device=self.rows.data.device)
+        for block in torch.arange(n, device=self.device).split(self.block_rows):
+            values, columns = top_k(product(self.read(block), self.rows), block, length)
+            at = block.to(index.device)
+            scores[at], index[at] = values.to(scores), columns.to(index)
+            if progress is not None:
+                progress(len(block))
+        self.lists = NeighbourLists(scores, index)
+
+    def adjacency_distance(self, index: Int[Tensor, " b"]) -> Float[Tensor, "b n"]:
+        """Squared distance between rows of S, the similarity matrix with zero diagonal: d_ij² = ‖S_i − S_j‖².
+
+        Exact, without the N×N matrix, by one product: S_i·S_j = m_iᵀ G m_j − s_ij (s_ii + s_jj), where s_jj is 1 in
+        all rows whose s_ij is not 0, and ‖S_i‖² = q_i − s_ii². Never negative; 0 in the own column; smaller is closer.
+        """
+        gram = self._built_gram()
+        rows = self.read(index)
+        length = gram.energy - gram.own.square()  # ‖S_j‖²
+        left = 2 * (1 + gram.own[index]).unsqueeze(1) * rows - 2 * (rows @ gram.matrix)
+        distance = product(left, self.rows, bias=length)
+        distance.add_(length[index].unsqueeze(1)).clamp_min_(0)
+        return distance.scatter_(1, index.unsqueeze(1), 0.0)
 
     @torch.no_grad()
     def update(
@@ -75,58 +162,124 @@ class FeatureMemory:
         """
         if not 0 <= momentum < 1:
             raise ConfigError(f"memory.momentum must lie in [0, 1), got {momentum}")
-        if embeddings.shape != (len(index), self.features.shape[1]):
+        if embeddings.shape != (len(index), self.rows.dim):
             raise ShapeError(
-                f"embeddings must be ({len(index)}, {self.features.shape[1]}) to update as many rows, "
+                f"embeddings must be ({len(index)}, {self.rows.dim}) to update as many rows, "
                 f"got {tuple(embeddings.shape)}"
             )
-        old = self.features[index]
+        old = self.read(index)
         mixed = momentum * old + (1 - momentum) * embeddings
         length = mixed.norm(dim=1, keepdim=True).clamp_min(1e-12)
         new = mixed / length
-        if self.gram is not None and self.energy is not None:
-            old_scores = self._similarity_before(index)
+        if self.gram is not None:
             scores = self.scores(embeddings) if scores is None else scores
-            new_scores = (momentum * old_scores + (1 - momentum) * scores) / length
-            self.gram += new.T @ new - old.T @ old
-            self.energy += (new_scores.square() - old_scores.square()).sum(dim=0)
-        self.features[index] = new
-        if self.gram is not None and self.energy is not None:
-            self.energy[index] = gram_energy(new, self.gram)
-        self._at_hand = None
+            old_scores = self.similarity(index)
+            new_scores = (momentum * old_scores + (1 - momentum) * scores).div_(length)
+            self.gram.matrix += new.T @ new - old.T @ old
+            self.gram.energy += (new_scores.square_() - old_scores.square()).sum(dim=0)
+            self.gram.energy[index] = gram_energy(new, self.gram.matrix)
+            self.gram.own[index] = new.square().sum(dim=1)
+        self.rows.write(index, new)
+        self.lists = self._at_hand = None
 
-    def refill(self, embeddings: Float[Tensor, "n d"]) -> None:
-        """Rewrite the whole memory (the papers' overhaul) with unit rows in the order of the training images."""
-        if embeddings.shape != self.features.shape:
-            raise ShapeError(
-                f"a refill must be {tuple(self.features.shape)}, one row per training image, "
-                f"got {tuple(embeddings.shape)}"
-            )
-        self.features.copy_(embeddings)
-        self.forget_gram()
+    def refill(self, embeddings: Float[Tensor, "n d"] | Iterable[Float[Tensor, "b d"]]) -> None:
+        """Rewrite the whole memory (the papers' overhaul) with unit rows in the order of the training images.
 
-    def forget_gram(self) -> None:
-        """Drop the Gram matrix and the energies; the next adjacency distance builds them exactly."""
-        self.gram = self.energy = self._at_hand = None
+        `embeddings` may come in pieces, so that they need not all be in RAM at once.
+        """
+        self.forget()
+        first = 0
+        for piece in [embeddings] if isinstance(embeddings, Tensor) else embeddings:
+            if piece.shape[1] != self.rows.dim or first + len(piece) > len(self):
+                raise self._wrong_refill(first + len(piece), piece.shape[1])
+            self.rows.write(torch.arange(first, first + len(piece)), piece)
+            first += len(piece)
+        if first != len(self):
+            raise self._wrong_refill(first, self.rows.dim)
 
-    def _similarity_before(self, index: Tensor) -> Tensor:
-        if self._at_hand is not None and self._at_hand[0] is index:
-            return self._at_hand[1]
-        return self.features[index] @ self.features.T
+    def forget(self) -> None:
+        """Drop all that was computed from the rows; what is next asked for is built exactly."""
+        self.gram = self.lists = self._at_hand = None
+
+    def _wrong_refill(self, images: int, dim: int) -> ShapeError:
+        return ShapeError(
+            f"a refill must be ({len(self)}, {self.rows.dim}), one row per training image, got ({images}, {dim})"
+        )
+
+    def _built_gram(self) -> Gram:
+        if self.gram is None:
+            matrix = sum((rows.T @ rows for _, rows in self.rows.blocks()), start=torch.zeros((), device=self.device))
+            energy, own = (torch.empty(len(self), dtype=matrix.dtype, device=self.device) for _ in range(2))
+            for first, rows in self.rows.blocks():
+                energy[first : first + len(rows)] = gram_energy(rows, matrix)
+                own[first : first + len(rows)] = rows.square().sum(dim=1)
+            self.gram = Gram(matrix, energy, own)
+        return self.gram
 
 
-def standardise_by_camera(features: Float[Tensor, "n d"], camids: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:
-    """Take each camera's mean and spread out of its rows and give unit rows again.
+def product(left: Float[Tensor, "b d"], rows: Rows, *, bias: Float[Tensor, " n"] | None = None) -> Float[Tensor, "b n"]:
+    """Left · Mᵀ (+ bias), whatever place the rows lie in."""
+    if rows.whole:
+        return left @ rows.data.T if bias is None else torch.addmm(bias, left, rows.data.T)
+    out = torch.empty(len(left), len(rows), dtype=left.dtype, device=left.device)
+    for first, block in rows.blocks():
+        part = left @ block.T
+        out[:, first : first + len(block)] = part if bias is None else part + bias[first : first + len(block)]
+    return out
+
+
+def merged(listed: Candidates, found: Candidates, rest: Int[Tensor, " r"]) -> Candidates:
+    """Put the rows `found` in the place of those at `rest`, lists filled up to one length."""
+    length = max(listed.index.shape[1], found.index.shape[1])
+    index = listed.index[:, :1].repeat(1, length)
+    index[:, : listed.index.shape[1]] = listed.index
+    index[rest] = found.index[:, :1]
+    index[rest, : found.index.shape[1]] = found.index
+    k, width = listed.k.clone(), listed.width.clone()
+    k[rest], width[rest] = found.k, found.width
+    return Candidates(index, k, width)
+
+
+class _Scores(torch.autograd.Function):
+    """Embeddings · Mᵀ, M a constant; neither pass needs the rows in one piece."""
+
+    @staticmethod
+    def forward(ctx, embeddings: Tensor, rows: Rows) -> Tensor:  # type: ignore[override]
+        ctx.rows = rows
+        return product(embeddings, rows)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        total = torch.zeros(len(gradient), ctx.rows.dim, dtype=gradient.dtype, device=gradient.device)
+        for first, block in ctx.rows.blocks():
+            total += gradient[:, first : first + len(block)] @ block
+        return total, None
+
+
+def standardise_by_camera(rows: Rows, camids: Int[Tensor, " n"]) -> Rows:
+    """Take each camera's mean and spread out of its rows and give unit rows again, in another store of the same kind.
 
     What all images of one camera share (colour cast, background) is what makes its strangers look alike; without it the
     same identity in two cameras can be found. Cameras are compared with themselves only: a camera with a single image
     keeps its row. Rows not yet written (zero) stay zero and do not count.
     """
-    out = features.clone()
-    written = features.abs().sum(dim=1) > 0
+    out = rows.like()
     for camid in camids.unique():
-        rows = ((camids == camid) & written).nonzero().squeeze(1)
-        if len(rows) > 1:
-            spread, mean = torch.std_mean(features[rows], dim=0)
-            out[rows] = torch.nn.functional.normalize((features[rows] - mean) / spread.clamp_min(1e-6), dim=1)
+        images = (camids == camid).nonzero().squeeze(1)
+        parts = images.split(65536)
+        count = 0
+        total, squares = torch.zeros(2, rows.dim, dtype=torch.float64, device=rows.device)
+        for part in parts:
+            piece = rows.read(part).double()
+            count += int((piece.abs().sum(dim=1) > 0).sum())
+            total += piece.sum(dim=0)
+            squares += piece.square().sum(dim=0)
+        mean = total / max(count, 1)
+        spread = ((squares - count * mean.square()) / max(count - 1, 1)).clamp_min(0).sqrt().clamp_min(1e-6)
+        for part in parts:
+            piece = rows.read(part)
+            if count > 1:
+                standard = torch.nn.functional.normalize((piece - mean.to(piece)) / spread.to(piece), dim=1)
+                piece = torch.where((piece.abs().sum(dim=1) > 0).unsqueeze(1), standard, piece)
+            out.write(part, piece)
     return out

@@ -1,8 +1,19 @@
-"""Exact neighbours in the similarity graph of a feature memory, without its N×N matrix."""
+"""Exact neighbours in the similarity graph of a feature memory, without its N×N matrix.
+
+All works on blocks of rows of that matrix, (b, n), on any device. Nothing sorts N: lists are selections, ranks are
+counts, so the cost grows with N as the products do.
+"""
+
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from resight.types import Candidates
+
+COLUMNS = 8192
+"""Columns that are compared at a time: few enough to stay in a CPU's cache."""
 
 
 def gram_energy(rows: Float[Tensor, "b d"], gram: Float[Tensor, "d d"]) -> Float[Tensor, " b"]:
@@ -10,65 +21,143 @@ def gram_energy(rows: Float[Tensor, "b d"], gram: Float[Tensor, "d d"]) -> Float
     return ((rows @ gram) * rows).sum(dim=1)
 
 
-def adjacency_distance(
-    features: Float[Tensor, "n d"],
-    index: Int[Tensor, " b"],
-    similarity: Float[Tensor, "b n"],
-    gram: Float[Tensor, "d d"],
-    energy: Float[Tensor, " n"],
-) -> Float[Tensor, "b n"]:
-    """Squared distance between rows of S, the similarity matrix with zero diagonal: d_ij² = ‖S_i − S_j‖².
+def top_k(
+    scores: Float[Tensor, "b n"], own: Int[Tensor, " b"], count: int
+) -> tuple[Float[Tensor, "b k"], Int[Tensor, "b k"]]:
+    """The `count` best scores of each row and their columns: the own column first, then falling, ties by column.
 
-    Two (b, d)·(d, n) products in place of N×N:  S_i·S_j = m_iᵀ G m_j − s_ij (s_ii + s_jj)  and  ‖S_i‖² = q_i − s_ii².
-    Never negative; 0 in the own column.
-
-    Args:
-        features: the memory's rows.
-        index: the rows i.
-        similarity: s_ij = m_i · m_j for those rows, own column included.
-        gram: G = MᵀM.
-        energy: q_j = m_jᵀ G m_j for all rows.
+    `count` is cut to n. `scores` is changed and restored in its own columns.
     """
-    own = features.square().sum(dim=1)  # s_jj: 1, or 0 for a row not yet written
-    length = energy - own.square()  # ‖S_j‖²
-    products = (features[index] @ gram) @ features.T
-    products -= similarity * (own[index].unsqueeze(1) + own)
-    distance = products.mul_(-2).add_(length).add_(length[index].unsqueeze(1)).clamp_min_(0)
-    return distance.scatter_(1, index.unsqueeze(1), 0.0)
+    count = min(count, scores.shape[1])
+    rows = torch.arange(len(own), device=own.device)
+    kept = scores[rows, own]
+    scores[rows, own] = torch.inf  # nothing comes before the image itself
+    more = min(count + 1, scores.shape[1])
+    values, columns = scores.topk(more, dim=1)
+    if more > count:
+        tied = (values[:, count - 1] == values[:, count]).nonzero().squeeze(1)
+        if len(tied):  # the selection took any of the equals; take those that come first
+            marks = best(scores[tied], torch.full_like(tied, count))
+            columns[tied, :count] = marks.nonzero()[:, 1].view(len(tied), count)
+            values[tied, :count] = scores[tied].gather(1, columns[tied, :count])
+        values, columns = values[:, :count], columns[:, :count]
+    columns, order = columns.sort(dim=1)
+    values, order = values.gather(1, order).sort(dim=1, descending=True, stable=True)
+    columns = columns.gather(1, order)
+    scores[rows, own] = kept
+    values[:, 0] = kept
+    return values, columns
 
 
-def closest(distance: Float[Tensor, "b n"], count: Int[Tensor, " b"]) -> Bool[Tensor, "b n"]:
-    """Mark in row i the `count[i]` smallest distances; of equal ones those that come first."""
+def best(scores: Float[Tensor, "b n"], count: Int[Tensor, " b"]) -> Bool[Tensor, "b n"]:
+    """Mark in row i its `count[i]` largest scores (0 to n); of equal ones those that come first."""
+    n = scores.shape[1]
+    count = count.clamp(max=n).unsqueeze(1)
+    largest = scores.topk(max(1, int(count.max())), dim=1).values
+    edge = largest.gather(1, (count - 1).clamp(min=0))
+    marked = scores > edge
+    ties = scores == edge
+    room = count - marked.sum(dim=1, keepdim=True)
+    ties &= ties.cumsum(dim=1) <= room
+    return (marked | ties) & (count > 0)
+
+
+USUAL = 64
+"""Length to which neighbour lists are selected at once; only rows with more candidates are looked at again."""
+
+
+def candidates(
+    scores: Float[Tensor, "b n"], own: Int[Tensor, " b"], tau: float, least: int, most: int = 0
+) -> Candidates:
+    """Top(i, K_i) of each row of similarities: k_i = |{j : s_ij ≥ tau}|, K_i = max(k_i, least) cut to `most` and n."""
+    n = scores.shape[1]
+    values, columns = top_k(scores, own, max(USUAL, least))
+    k = (values >= tau).sum(dim=1)
+    many = ((k == values.shape[1]) & (k < n)).nonzero().squeeze(1)
+    if len(many):
+        k[many] = counted(scores[many], tau)
+    width = cut(k, n, least, most)
+    longest = int(width.max()) if len(width) else 0
+    if longest > columns.shape[1]:
+        _, columns = top_k(scores, own, longest)
+    return padded(columns[:, :longest], own, k, width)
+
+
+def cut(k: Int[Tensor, " b"], n: int, least: int, most: int) -> Int[Tensor, " b"]:
+    """K_i = max(k_i, least), no more than `most` (0: no bound) and no more than the n images there are."""
+    return k.clamp(min=least).clamp(max=min(most or n, n))
+
+
+def padded(columns: Int[Tensor, "b k"], own: Int[Tensor, " b"], k: Tensor, width: Tensor) -> Candidates:
+    """Fill up each list with the image itself beyond its width."""
+    beyond = torch.arange(columns.shape[1], device=own.device) >= width.unsqueeze(1)
+    return Candidates(torch.where(beyond, own.unsqueeze(1), columns), k, width)
+
+
+def counted(scores: Float[Tensor, "b n"], threshold: float) -> Int[Tensor, " b"]:
+    """How many scores of each row reach the threshold."""
+    return torch.stack([(part >= threshold).sum(dim=1) for part in scores.split(COLUMNS, dim=1)]).sum(dim=0)
+
+
+def rank_counts(scores: Float[Tensor, "u n"], row: Int[Tensor, " p"], images: Int[Tensor, " p"]) -> Int[Tensor, " p"]:
+    """rank_j(i) = |{n : s_jn > s_ji}| for pairs: `row` says where in `scores` j's similarities stand, `images` is i."""
+    value = scores[row, images].unsqueeze(1)
+    count = torch.zeros_like(images)
+    for part in scores.split(COLUMNS, dim=1):
+        for pairs in torch.arange(len(row), device=row.device).split(256):
+            count[pairs] += (part[row[pairs]] > value[pairs]).sum(dim=1)
+    return count
+
+
+def among_closest(
+    distance: Float[Tensor, "b n"], columns: Int[Tensor, "b k"], count: Int[Tensor, " b"]
+) -> Bool[Tensor, "b k"]:
+    """Whether each of `columns` is among its row's `count[i]` smallest distances; of equal ones the first count."""
     n = distance.shape[1]
-    most = int(count.clamp(max=n).max())
-    smallest = distance.topk(most, dim=1, largest=False).values
-    edge = smallest.gather(1, (count.clamp(max=n) - 1).unsqueeze(1))
-    marked = distance < edge
-    ties = distance == edge
-    room = count.unsqueeze(1) - marked.sum(dim=1, keepdim=True)
-    if bool((ties.sum(dim=1, keepdim=True) > room).any()):  # only then does their order matter
-        ties &= ties.cumsum(dim=1) <= room
-    return marked | ties
+    count = count.clamp(max=n).unsqueeze(1)
+    smallest = distance.topk(min(int(count.max()) + 1, n), dim=1, largest=False).values
+    edge = smallest.gather(1, count - 1)
+    asked = distance.gather(1, columns)
+    inside = asked <= edge
+    after = smallest.gather(1, count.clamp(max=smallest.shape[1] - 1))
+    crowded = ((count.squeeze(1) < n) & (after == edge).squeeze(1)).nonzero().squeeze(1)
+    if len(crowded):  # more equals at the edge than there is room for: their order decides
+        marks = best(-distance[crowded], count[crowded].squeeze(1))
+        inside[crowded] = marks.gather(1, columns[crowded])
+    return inside
 
 
-def most_similar(
-    similarity: Float[Tensor, "b n"], index: Int[Tensor, " b"], tau: float, least: int, most: int = 0
-) -> tuple[Bool[Tensor, "b n"], Int[Tensor, " b"], Int[Tensor, " b"]]:
-    """Mark Top(i, K_i), the K_i most similar images, i itself always among them.
+@dataclass(frozen=True)
+class NeighbourLists:
+    """The `scores.shape[1]` most similar rows of every row, as `top_k` gives them; made once for a whole epoch."""
 
-    k_i = |{j : s_ij ≥ tau}| and K_i = max(k_i, least), no more than `most` where that is not 0. Where k_i itself is
-    K_i these are simply the scores ≥ tau, so only the other rows need a selection. Equal scores keep the order of the
-    images.
+    scores: Tensor
+    index: Tensor
 
-    Returns:
-        The marks, k_i, and K_i cut to N.
-    """
-    n = similarity.shape[1]
-    over = similarity >= tau
-    k = over.sum(dim=1)
-    width = k.clamp(min=least).clamp(max=min(most or n, n))
-    select = (k != width).nonzero().squeeze(1)
-    if len(select):
-        own_first = (-similarity[select]).scatter_(1, index[select].unsqueeze(1), -torch.inf)
-        over[select] = closest(own_first, width[select])
-    return over, k, width
+    def candidates(
+        self, own: Int[Tensor, " b"], tau: float, least: int, most: int
+    ) -> tuple[Candidates, Bool[Tensor, " b"]]:
+        """Top(i, K_i) from the lists, and where they were long enough to know it."""
+        device, at = own.device, own.to(self.scores.device)
+        scores, columns = self.scores[at].to(device), self.index[at].to(device).long()
+        n, length = len(self.scores), scores.shape[1]
+        k = (scores >= tau).sum(dim=1)
+        width = cut(k, n, least, most)
+        known = (width <= length) & ((k < length) | (length == n))
+        longest = int(width[known].max()) if bool(known.any()) else 1
+        return padded(columns[:, :longest], own, k, width.clamp(max=length)), known
+
+    def outranked(
+        self, rows: Int[Tensor, " p"], images: Int[Tensor, " p"], limit: Int[Tensor, " p"]
+    ) -> tuple[Bool[Tensor, " p"], Bool[Tensor, " p"]]:
+        """Whether rank_j(i) > limit, and where the lists were long enough to know it."""
+        device, at = rows.device, rows.to(self.scores.device)
+        scores, columns = self.scores[at].to(device), self.index[at].to(device)
+        length = scores.shape[1]
+        hit = columns == images.unsqueeze(1)
+        found = hit.any(dim=1)
+        value = torch.where(hit, scores, -torch.inf).amax(dim=1, keepdim=True)
+        outranked = torch.where(found, (scores > value).sum(dim=1) > limit, True)
+        # An image that is not listed scores no more than the last that is; it is outranked by all that score more.
+        ahead = (scores > scores[:, -1:]).sum(dim=1) > limit
+        return outranked, found | ahead | (length == len(self.scores))

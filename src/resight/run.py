@@ -30,8 +30,8 @@ from resight.data.formats import read_dataset
 from resight.data.leaks import find_leaks, refuse_leaks
 from resight.errors import CheckpointError, ConfigError, DataError
 from resight.losses import LOSSES
-from resight.memory import FeatureMemory
 from resight.miners import MINERS
+from resight.placement import place_memory
 from resight.prepare import Progress, TestSet, choose_device, choose_precision, input_size, open_split, open_test_set
 from resight.runlog import Listener, RunLog, TensorBoardListener
 from resight.train import Hooks, Parts, evaluation_is_due, train
@@ -50,6 +50,7 @@ class TrainRequest:
     overrides: tuple[str, ...] = ()
     format: str | None = None
     device: str = "auto"
+    memory: str = "auto"
     cache_dir: Path | None = None
     resume: bool = False
     overwrite: bool = False
@@ -91,7 +92,8 @@ def run_training(
     test_set = None
     if dataset.can_be_evaluated:
         test_set = open_test_set(dataset, size, cache_dir, skip_broken=request.skip_broken, progress=decoding)
-    parts = build_parts(recipe, split.unlabelled(), pixels, device)
+    parts, place = build_parts(recipe, split.unlabelled(), pixels, device, (request.memory, request.out.parent))
+    say(place)
     header = run_header(parts, content_digests(split.paths, cache_dir))
 
     with claimed(request) as first_epoch:
@@ -179,8 +181,14 @@ def say_data(dataset: Dataset, recipe: Recipe, say: Say) -> None:
     )
 
 
-def build_parts(recipe: Recipe, images: UnlabelledImages, pixels: Any, device: torch.device) -> Parts:
-    """Build what the loop needs from a recipe; the training split comes without identities."""
+def build_parts(
+    recipe: Recipe, images: UnlabelledImages, pixels: Any, device: torch.device, memory: tuple[str, Path]
+) -> tuple[Parts, str]:
+    """Build what the loop needs from a recipe; the training split comes without identities.
+
+    `memory`: where the feature memory goes (`placement.PLACES`), and the folder for it if that is the disk. Also gives
+    a sentence that says what was chosen.
+    """
     size = recipe.input.height_width
     torch.manual_seed(recipe.train.seed)
     model = build_model(recipe.backbone, size=size).to(device)
@@ -194,18 +202,20 @@ def build_parts(recipe: Recipe, images: UnlabelledImages, pixels: Any, device: t
         nesterov=settings.nesterov and settings.momentum > 0,
         weight_decay=settings.weight_decay,
     )
-    return Parts(
+    feature_memory, said = place_memory(memory[0], recipe, (len(images), model.dim), device, memory[1])
+    parts = Parts(
         recipe=recipe,
         precision=precision,
         model=model,
         device=device,
         pixels=pixels,
         optimizer=optimizer,
-        memory=FeatureMemory(len(images), model.dim, device=device),
+        memory=feature_memory,
         miner=MINERS[recipe.miner.name](**recipe.miner.options),
         loss=LOSSES[recipe.loss.name](**recipe.loss.options),
         camids=torch.tensor(images.camids, device=device),
     )
+    return parts, said
 
 
 def check_folder(request: TrainRequest) -> None:

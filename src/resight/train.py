@@ -15,7 +15,7 @@ from resight.config import Recipe, TrainConfig
 from resight.data.loading import prefetched
 from resight.data.pixels import PixelCache
 from resight.data.transforms import augment, draw_augmentation
-from resight.embed import embed, settle_batchnorm
+from resight.embed import embed_blocks, settle_batchnorm
 from resight.memory import FeatureMemory, standardise_by_camera
 from resight.miners.self_only import SelfOnly
 from resight.runlog import RunLog
@@ -64,7 +64,7 @@ def train(parts: Parts, hooks: Hooks, *, first_epoch: int = 1) -> None:
             if epoch == 1:  # a neck that has seen no image would not centre the rows as it will in training
                 settle(parts)
             parts.memory.refill(fresh_features(parts))
-        parts.memory.forget_gram()  # rebuilt exactly when next asked for, so a resumed run meets the same numbers
+        parts.memory.forget()  # rebuilt exactly when next asked for, so a resumed run meets the same numbers
         miner = parts.miner if epoch > settings.warmup_epochs else SelfOnly()
         mined = mine_all(parts, miner) if parts.recipe.miner.schedule == "epoch" else None
         mining_seconds = time.perf_counter() - began
@@ -97,6 +97,7 @@ def train_epoch(
     losses = torch.zeros((), device=parts.device)
     count = torch.zeros((), dtype=torch.long, device=parts.device)
     began, seen = time.perf_counter(), 0
+    momentum = parts.recipe.memory.momentum_at(epoch, settings.epochs)
     parts.model.train()
     if settings.freeze_batchnorm:
         freeze_batchnorm(parts.model.trunk)
@@ -115,7 +116,7 @@ def train_epoch(
         parts.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         parts.optimizer.step()
-        memory.update(index, embeddings.detach(), parts.recipe.memory.momentum, scores=scores.detach())
+        memory.update(index, embeddings.detach(), momentum, scores=scores.detach())
 
         hooks.watch(index, positives)
         losses += loss.detach() * len(index)
@@ -140,9 +141,14 @@ def mine_all(parts: Parts, miner: Miner) -> SparsePositives:
     """Mine every image once, in blocks, from the memory as it is now."""
     memory = parts.memory
     if parts.recipe.miner.by_camera and bool((parts.camids != UNKNOWN_CAMID).any()):
-        memory = FeatureMemory.of(standardise_by_camera(memory.features, parts.camids))
+        rows = standardise_by_camera(memory.rows, parts.camids)
+        memory = FeatureMemory(len(rows), rows.dim, rows=rows)
+    if list_length := getattr(miner, "list_length", 0):  # ranks are asked of it: list every image's neighbours once
+        memory.list_neighbours(list_length)
     everyone = torch.arange(len(memory), device=parts.device)
-    return SparsePositives.from_blocks(miner(memory, block) for block in everyone.split(256))
+    mined = SparsePositives.from_blocks(miner(memory, block) for block in everyone.split(memory.block_rows))
+    memory.forget()
+    return mined
 
 
 def refill_is_due(recipe: Recipe, epoch: int) -> bool:
@@ -175,10 +181,9 @@ def freeze_batchnorm(trunk: torch.nn.Module) -> None:
             module.eval()
 
 
-def fresh_features(parts: Parts) -> Tensor:
+def fresh_features(parts: Parts) -> Iterator[Tensor]:
     """Embed all training images as the memory wants them: after the neck, in eval mode, without augmentation."""
-    rows = embed(parts.model, parts.pixels, precision=parts.precision, device=parts.device, which="train")
-    return rows.to(parts.device)
+    return embed_blocks(parts.model, parts.pixels, precision=parts.precision, which="train")
 
 
 def epoch_batches(images: int, batch_size: int, generator: torch.Generator) -> Iterator[Int[Tensor, " b"]]:

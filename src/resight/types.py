@@ -108,17 +108,61 @@ class Dataset:
         return self.query.pids is not None and self.gallery.pids is not None
 
 
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The most similar images of each image of a batch: itself first, the others by falling score, ties by index.
+
+    Row i holds `width[i]` of them; beyond that it is filled up with the image itself.
+
+    Attributes:
+        index: the images.
+        k: k_i = |{j : s_ij ≥ tau}|, the image itself included once its row is written; may exceed `width`.
+        width: how many were asked for: max(k_i, least), cut to `most` and to N.
+    """
+
+    index: Int[Tensor, "b k"]
+    k: Int[Tensor, " b"]
+    width: Int[Tensor, " b"]
+
+    @property
+    def place(self) -> Int[Tensor, " k"]:
+        """0, 1, 2 … along the lists."""
+        return torch.arange(self.index.shape[1], device=self.index.device)
+
+    @property
+    def within(self) -> Bool[Tensor, "b k"]:
+        """Where a list has not ended yet."""
+        return self.place < self.width.unsqueeze(1)
+
+    def positives(self, kept: Bool[Tensor, "b k"], images: int) -> Bool[Tensor, "b n"]:
+        """Mark the kept candidates, and always the image itself, among all images."""
+        marks = torch.zeros(len(self.index), images, dtype=torch.bool, device=self.index.device)
+        row, place = (kept & self.within).nonzero(as_tuple=True)
+        marks[row, self.index[row, place]] = True
+        return marks.scatter_(1, self.index[:, :1], True)
+
+
 @runtime_checkable
 class Memory(Protocol):
     """What a miner may ask of a feature memory of N rows."""
 
     def __len__(self) -> int: ...
 
-    def similarity(self, index: Int[Tensor, " b"]) -> Float[Tensor, "b n"]:
-        """Cosines of the rows at `index` with all rows, own column included."""
+    def read(self, index: Int[Tensor, " *b"]) -> Float[Tensor, " *b d"]:
+        """Copies of the rows at `index`."""
         ...
 
-    def adjacency_distance(self, index: Int[Tensor, " b"], similarity: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
+    def top(self, index: Int[Tensor, " b"], tau: float, least: int, most: int = 0) -> Candidates:
+        """Top(i, K) of the rows at `index`, K = max(k_i, least), cut to `most` where that is not 0."""
+        ...
+
+    def outranked(
+        self, rows: Int[Tensor, " p"], images: Int[Tensor, " p"], limit: Int[Tensor, " p"]
+    ) -> Bool[Tensor, " p"]:
+        """Whether rank_j(i) > limit, for pairs j of `rows` and i of `images`: more than that are more similar to j."""
+        ...
+
+    def adjacency_distance(self, index: Int[Tensor, " b"]) -> Float[Tensor, "b n"]:
         """Squared distances between rows of the similarity matrix with zero diagonal."""
         ...
 

@@ -1,0 +1,112 @@
+"""How much memory a run will need beside the model, and where its feature memory goes: decided and said beforehand."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+
+from resight.config import Recipe
+from resight.errors import ConfigError
+from resight.memory import PRODUCT_BYTES, FeatureMemory
+from resight.storage import DiskRows, Rows
+
+PLACES = ("auto", "device", "ram", "disk")
+
+SHARE = 0.6
+"""Share of what is free that a feature memory may take; the rest is for the model, its gradients and the system."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes. `rows`: the memory itself, and the standardised copy where there is one; `work`: what is computed from it.
+
+    `work` is on the device wherever the rows lie.
+    """
+
+    rows: int
+    work: int
+
+
+def needed(recipe: Recipe, images: int, dim: int) -> Need:
+    """What the recipe's miner, loss and memory will take for N images; an upper estimate without the model's own."""
+    matrix = 4 * images * min(recipe.train.batch_size, images)  # one (B, N) tensor
+    step = 4 * matrix  # scores, their gradient, the similarity to the old rows, the loss's and miner's marks
+    per_epoch = recipe.miner.schedule == "epoch"
+    if per_epoch:
+        step = max(step, 3 * min(PRODUCT_BYTES, 4 * images * images))
+    gram = 4 * (2 * dim * dim + 2 * images)
+    lists = 8 * 100 * images if per_epoch else 0
+    return Need(rows=4 * images * dim * (2 if recipe.miner.by_camera else 1), work=step + gram + lists)
+
+
+def free_ram() -> int:
+    """Bytes of RAM that can still be taken, by the system and by the container's limit if there is one."""
+    free = psutil.virtual_memory().available
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if limit.is_file() and used.is_file() and (text := limit.read_text().strip()).isdigit():
+        free = min(free, max(0, int(text) - int(used.read_text())))
+    return free
+
+
+def choose_place(wanted: str, need: Need, device: torch.device, *, ram: int, on_device: int) -> str:
+    """Resolve "auto": on the device if rows and work fit `SHARE` of it, else in RAM if they fit that, else on disk.
+
+    Args:
+        wanted: one of `PLACES`; anything but "auto" is kept.
+        need: what it takes.
+        device: where training runs; a CPU's own place is RAM.
+        ram: free bytes of RAM.
+        on_device: free bytes on the device.
+    """
+    if wanted not in PLACES:
+        raise ConfigError(f"--memory must be one of {', '.join(PLACES)}, got '{wanted}'")
+    if wanted == "auto":
+        if device.type != "cpu" and need.rows + need.work <= SHARE * on_device:
+            return "device"
+        in_ram = need.rows + (need.work if device.type == "cpu" else 0)
+        return "ram" if in_ram <= SHARE * ram else "disk"
+    return "ram" if wanted == "device" and device.type == "cpu" else wanted
+
+
+def place_memory(
+    wanted: str, recipe: Recipe, shape: tuple[int, int], device: torch.device, scratch: Path
+) -> tuple[FeatureMemory, str]:
+    """Make an empty feature memory of `shape` (N, D) where it fits best, and a sentence that says so.
+
+    Raises:
+        ConfigError: no such place, or no room there.
+    """
+    need = needed(recipe, *shape)
+    ram = free_ram()
+    on_device = ram if device.type != "cuda" else torch.cuda.mem_get_info(device)[0]
+    place = choose_place(wanted, need, device, ram=ram, on_device=on_device)
+    if place != "disk" and need.rows > (free := on_device if place == "device" else ram):
+        where, instead = (f"on {device}", "ram") if place == "device" else ("in RAM", "disk")
+        raise ConfigError(
+            f"a feature memory of {shape[0]} x {shape[1]} needs {size(need.rows)} {where}, where {size(free)} are free; "
+            f"give --memory {instead}"
+        )
+    rows = make_rows(place, shape, device, scratch)
+    where = {"device": f"on {device}", "ram": "in RAM", "disk": f"on disk, in a file without a name in {scratch}"}[
+        place
+    ]
+    said = (
+        f"feature memory: {shape[0]} x {shape[1]} {where} ({size(need.rows)}), up to {size(need.work)} to work on it; "
+        f"free: {size(ram)} RAM" + (f", {size(on_device)} on {device}" if device.type == "cuda" else "")
+    )
+    return FeatureMemory(*shape, rows=rows), said
+
+
+def make_rows(place: str, shape: tuple[int, int], device: torch.device, scratch: Path) -> Rows:
+    """Make a store of zeros."""
+    if place == "disk":
+        return DiskRows(scratch, *shape, device)
+    if place == "ram" and device.type == "cuda":
+        return Rows(torch.zeros(*shape, pin_memory=True), device)
+    return Rows(torch.zeros(*shape, device=device))
+
+
+def size(count: int) -> str:
+    """Write a number of bytes for people."""
+    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
