@@ -84,7 +84,7 @@ def place_memory(
     if place != "disk" and need.rows > (free := on_device if place == "device" else ram):
         where, instead = (f"on {device}", "ram") if place == "device" else ("in RAM", "disk")
         raise ConfigError(
-            f"a feature memory of {shape[0]} x {shape[1]} needs {size(need.rows)} {where}, where {size(free)} are free; "
+            f"a feature memory of {shape[0]} x {shape[1]} needs {size(need.rows)} {where}, with {size(free)} free; "
             f"give --memory {instead}"
         )
     rows = make_rows(place, shape, device, scratch)
