@@ -2,9 +2,14 @@
 
 from collections.abc import Callable
 
+from resight.losses.dtl import DTL, DTLTriplet
+from resight.losses.mmcl import MMCL
 from resight.losses.smlc import SMLC
 from resight.types import Loss
 
 LOSSES: dict[str, Callable[..., Loss]] = {
     "smlc": SMLC,
+    "mmcl": MMCL,
+    "dtl": DTL,
+    "dtl_triplet": DTLTriplet,
 }
