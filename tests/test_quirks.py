@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from resight import prepare
 from resight.artifacts import BEST_ON_TEST, load_model
 from resight.backbones import BackboneConfig, build_model
 from resight.checkpoint import checkpoints, read_header, read_tensors
@@ -17,7 +18,6 @@ from resight.data.transforms import AugmentConfig
 from resight.embed import embed
 from resight.errors import CheckpointError, ConfigError, DataError
 from resight.evaluate import RetrievalResult
-from resight.prepare import TestSet
 from resight.quirks import with_gallery
 from resight.refill import embed_augmented, plain_batches
 from resight.report import write_report
@@ -126,21 +126,21 @@ def test_a_run_with_published_refills_differs_and_resumes_bit_for_bit(people: Pa
 @pytest.fixture
 def faked_rank1(monkeypatch: pytest.MonkeyPatch):
     """Make the test set answer with given Rank-1 figures, by how often the model has been trained."""
-    real = TestSet.evaluate
+    real = prepare.TestSet.evaluate
     seen: list[dict[str, torch.Tensor]] = []
 
     def fake(sequence: list[float], *, first: int = 0) -> list[dict[str, torch.Tensor]]:
         answers = iter(sequence)
         seen[:] = seen[:first]
 
-        def evaluate(self: TestSet, model, *, precision: str, device: torch.device) -> RetrievalResult:
+        def evaluate(self: prepare.TestSet, model, *, precision: str, device: torch.device) -> RetrievalResult:
             seen.append({name: t.clone() for name, t in model.state_dict().items()})
             figures = real(self, model, precision=precision, device=device).to_json()
             rank1 = next(answers)
             figures["cmc"] = {"1": rank1, "5": 1.0, "10": 1.0, "20": 1.0}
             return SimpleNamespace(to_json=lambda: figures)  # type: ignore[return-value]
 
-        monkeypatch.setattr(TestSet, "evaluate", evaluate)
+        monkeypatch.setattr(prepare.TestSet, "evaluate", evaluate)
         return seen
 
     return fake

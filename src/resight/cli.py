@@ -148,6 +148,7 @@ def evaluate(
     from resight.data.digests import default_cache_dir
     from resight.data.formats import read_dataset
     from resight.prepare import choose_device, open_test_set
+    from resight.quirks import model_caveats
 
     place = choose_device(device)
     model, recipe = load_model(run, place)
@@ -158,6 +159,8 @@ def evaluate(
     result = test_set.evaluate(model, precision="float32", device=place)
     for line in result.lines():
         console.print(line)
+    for sentence in model_caveats(recipe):
+        say(f"WARNING: {sentence}")
     write_json(json_file, result.to_json())
 
 

@@ -56,6 +56,18 @@ def caveats(recipe: Recipe, dataset: Dataset, cache_dir: Path, say: Callable[[st
     return {"caveats": said} if said else {}
 
 
+def model_caveats(recipe: Recipe) -> list[str]:
+    """Say of a finished model which test set it has met before, one sentence each."""
+    said = []
+    if recipe.data.train_on_gallery:
+        said.append("this model was trained on the gallery of its data: scored on that, it is not tested honestly")
+    if recipe.evaluate.keep_best_on_test_rank1:
+        said.append(
+            "this model was selected on the test queries of its data: scored on those, it is not tested honestly"
+        )
+    return said
+
+
 def check_can_select(recipe: Recipe, dataset: Dataset) -> None:
     """Refuse to keep the best model on a test set that is not there.
 

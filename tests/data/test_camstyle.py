@@ -76,6 +76,8 @@ def test_what_cannot_be_used_is_one_sentence(tmp_path, folder, originals, pictur
     twin = picture(tmp_path / "other" / originals[0].name)
     with pytest.raises(DataError, match="may belong to"):
         find_styles(folder, [*originals, twin])
+    with pytest.raises(DataError, match="must not be training images too, but 1 "):
+        find_styles(folder, [*originals, folder / f"{NAMES[0]}_fake_1to2.png"])
 
 
 def test_each_camera_is_shown_about_equally_often(folder, originals, tmp_path):

@@ -7,7 +7,7 @@ camera 1, in the style of camera 2. They are no training images: there are as ma
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,8 @@ def find_styles(folder: Path, originals: Sequence[Path]) -> Styles:
     """Match the files in `folder`, nested or not, to the training images `originals` by name, in sorted order.
 
     Raises:
-        DataError: no such folder, no image in it, none that belongs to a training image, or one that may belong to two.
+        DataError: no such folder, no image in it, none that belongs to a training image, one that may belong to two, or
+            one that is a training image.
     """
     if not folder.is_dir():
         raise DataError(f"--camstyle must be a folder of CamStyle images, but {folder} is none; give where it lies now")
@@ -116,6 +117,7 @@ def find_styles(folder: Path, originals: Sequence[Path]) -> Styles:
             cameras |= {int(parts["own"]), int(parts["other"])}
     if not found:
         raise _nothing_matches(folder, files)
+    _refuse_training_images(folder, found.values(), originals)
     column = {camera: place for place, camera in enumerate(sorted(cameras))}
     places = tuple((index, column[camera]) for index, camera in found)
     return Styles(folder, tuple(column), tuple(found.values()), places, len(originals), strangers, passed_over)
@@ -126,6 +128,15 @@ def _refuse_two(file: Path, originals: Sequence[Path]) -> None:
         raise DataError(
             f"the CamStyle image {file} must belong to one training image, but may belong to {originals[0]} or "
             f"{originals[1]}; give the training images different names"
+        )
+
+
+def _refuse_training_images(folder: Path, styles: Iterable[Path], originals: Sequence[Path]) -> None:
+    both = {path.resolve() for path in originals} & {path.resolve() for path in styles}
+    if both:
+        raise DataError(
+            f"CamStyle images must not be training images too, but {len(both)} in {folder} are, {min(both)} the first; "
+            "move the folder out of the training data"
         )
 
 
