@@ -224,6 +224,14 @@ def test_an_epoch_is_scored_before_its_checkpoint_so_that_none_is_passed_over(
     assert train(people, out, resume=True)["kept_epoch"] == 2
 
 
+def test_a_run_killed_before_its_only_score_is_scored_when_resumed(people: Path, tmp_path: Path):
+    out = tmp_path / "run"
+    train(people, out, KEEP_BEST, "train.epochs=2", "evaluate.every=2")
+    (out / BEST_ON_TEST).unlink()
+    (out / "model.safetensors").unlink()
+    assert train(people, out, resume=True)["kept_epoch"] == 2
+
+
 def test_keeping_the_best_needs_something_to_choose_by(people: Path, tmp_path: Path):
     with pytest.raises(ConfigError, match="evaluate.every must be 1 or more, got 0"):
         train(people, tmp_path / "run", "evaluate.every=0", KEEP_BEST)

@@ -96,7 +96,7 @@ class BestOnTest:
             self.path.unlink(missing_ok=True)
         if self.path.exists():
             self.rank1: float = read_header(self.path)[SELECTED]["cmc"]["1"]
-        elif first_epoch > recipe.evaluate.every:
+        elif min(first_epoch, recipe.train.epochs) > recipe.evaluate.every:  # the last epoch is scored at the very end
             raise CheckpointError(
                 f"{self.path} is missing: it holds the best model of the epochs before {first_epoch}; put it back, or "
                 "train from the start with --overwrite"
