@@ -54,6 +54,10 @@ BAD = [
     (["train", "{people}", "--size", "128"], "--size must be HEIGHTxWIDTH"),
     (["train", "{people}", "--device", "cuda:99"], "--device must be auto, cpu, or a GPU that is here"),
     (["train", "{people}", "--backbone", "resnet5o"], "no backbone named 'resnet5o'"),
+    (["train", "{people}", "--camstyle", "{tmp}/none"], "--camstyle must be a folder of CamStyle images"),
+    (["train", "{people}", "--camstyle", "{tmp}/empty"], "holds no images"),
+    (["train", "{people}", "--camstyle", "{people}/query"], "belongs to a training image"),
+    (["train", "{tmp}/crops", "--train-on-gallery"], "--train-on-gallery needs gallery images"),
     (["train", "{people}", "--resume"], "--resume needs the folder of an earlier run"),
     (["train", "{people}", "--backbone", "resnet18", "--weights", "{tmp}/resnet18-00000000.pth"], "sha256"),
     (["train", "{people}", "--out", "{run}"], "exists already; go on with it by --resume, replace it by --overwrite"),
@@ -129,6 +133,22 @@ def test_evaluate_writes_exactly_these_figures(
     assert set(scores) == {"mAP", "mINP", "cmc", "queries", "left_out"}
     assert set(scores["cmc"]) == {"1", "5", "10", "20"}
     assert scores == json.loads((run / "summary.json").read_text())["trained"]
+
+
+def test_a_model_that_met_its_test_set_says_so(
+    people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    quirks = ["--train-on-gallery", "--set", "evaluate.keep_best_on_test_rank1=true"]
+    monkeypatch.setattr("sys.argv", ["resight", "train", str(people), "--out", str(tmp_path / "run"), *FAST, *quirks])
+    for words in (None, ["resight", "evaluate", str(tmp_path / "run"), str(people), "--device", "cpu"]):
+        if words:
+            monkeypatch.setattr("sys.argv", words)
+        monkeypatch.setattr(cli, "console", cli.Console(highlight=False, soft_wrap=True))
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        said = capsys.readouterr().out
+        assert not left.value.code
+        assert "trained on the gallery" in said and "selected on the test queries" in said and "WARNING" in said
 
 
 def test_embed_writes_unit_rows_in_order(

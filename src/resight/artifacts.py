@@ -12,11 +12,14 @@ import torch
 
 from resight import __version__
 from resight.backbones import ReidModel, build_model
-from resight.checkpoint import read_tensors, sync, write_tensors
+from resight.checkpoint import read_header, read_tensors, sync, write_tensors
 from resight.config import Recipe, as_tables, parse_recipe
 from resight.data.transforms import Normalisation
 from resight.errors import CheckpointError
 from resight.runlog import read_events
+
+BEST_ON_TEST = "best-on-test.safetensors"
+"""The best model so far of a run that selects on the test queries (docs/published_quirks.md)."""
 
 
 def machine() -> str:
@@ -54,6 +57,13 @@ def summarise(out: Path) -> dict[str, Any]:
     }
     if scores:
         summary |= {"untrained": scores.get(0), "trained": scores.get(max(scores))}
+    if start.get("caveats"):
+        summary["caveats"] = start["caveats"]
+    if "camstyle" in start:
+        summary["camstyle"] = start["camstyle"]
+    if start["recipe"]["evaluate"].get("keep_best_on_test_rank1"):
+        best = read_header(out / BEST_ON_TEST)["selected_on_test"]
+        summary |= {"kept_epoch": best.pop("epoch"), "last_epoch": summary["trained"], "trained": best}
     write_text(out / "summary.json", json.dumps(summary, indent=2) + "\n")
     return summary
 
@@ -70,14 +80,15 @@ def write_text(path: Path, text: str) -> None:
         raise CheckpointError(f"{path} could not be written ({error}); give another file") from error
 
 
-def save_model(path: Path, model: ReidModel, recipe: Recipe, precision: str) -> None:
-    """Write the weights with all that is needed to use them: recipe, input normalisation."""
+def save_model(path: Path, model: ReidModel, recipe: Recipe, precision: str, **more: Any) -> None:
+    """Write the weights with all that is needed to use them: recipe, input normalisation; `more` joins the header."""
     header = {
         "kind": "model",
         "recipe": as_tables(recipe),
         "precision": precision,
         "version": __version__,
         "normalisation": dataclasses.asdict(model.normalisation),
+        **more,
     }
     write_tensors(path, model.state_dict(), header)
 

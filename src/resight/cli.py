@@ -63,6 +63,22 @@ def train(
         bool, typer.Option("--allow-leak", help="Train although training images are also in query or gallery.")
     ] = False,
     skip_broken: SkipOption = False,
+    camstyle: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the training images redrawn in other cameras' styles (0002_c1s1_000451_03_fake_1to2.jpg): "
+            "each time an image is shown, in a random camera's style. --resume remembers it.",
+            show_default="none",
+        ),
+    ] = None,
+    train_on_gallery: Annotated[
+        bool,
+        typer.Option(
+            "--train-on-gallery",
+            help="Short for --set data.train_on_gallery=true, as published for VeRi-776: the gallery's images are "
+            "trained on too, so scores on it are no honest test (docs/published_quirks.md).",
+        ),
+    ] = False,
     json_file: JsonOption = None,
 ) -> None:
     """Train a model without labels; where identities are known, evaluate it before and after.
@@ -81,6 +97,7 @@ def train(
         "input.size": size and parse_size(size),
         "train.epochs": epochs,
         "train.seed": seed,
+        "data.train_on_gallery": "true" if train_on_gallery else None,
     }.items():
         if value is not None:
             changes.append(f"{key}={value}")
@@ -98,6 +115,7 @@ def train(
         overwrite=overwrite,
         allow_leak=allow_leak,
         skip_broken=skip_broken,
+        camstyle=camstyle,
         command="resight " + shlex.join(sys.argv[1:]),
     )
     progress = ProgressListener(console)
@@ -134,6 +152,7 @@ def evaluate(
     from resight.data.digests import default_cache_dir
     from resight.data.formats import read_dataset
     from resight.prepare import choose_device, open_test_set
+    from resight.quirks import model_caveats
 
     place = choose_device(device)
     model, recipe = load_model(run, place)
@@ -144,6 +163,8 @@ def evaluate(
     result = test_set.evaluate(model, precision="float32", device=place)
     for line in result.lines():
         console.print(line)
+    for sentence in model_caveats(recipe):
+        say(f"WARNING: {sentence}")
     write_json(json_file, result.to_json())
 
 

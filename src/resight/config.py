@@ -48,6 +48,18 @@ class InputConfig:
 
 
 @dataclass(frozen=True)
+class DataConfig:
+    """`camstyle`: folder of CamStyle images to draw the shown images from ("": none).
+
+    `train_on_gallery`: add the gallery's images, junk aside, to the training images, as published for VeRi-776; what
+    is then scored on that gallery is no honest test (docs/published_quirks.md).
+    """
+
+    camstyle: str = ""
+    train_on_gallery: bool = False
+
+
+@dataclass(frozen=True)
 class MinerConfig:
     """`schedule`: mine for each batch from the memory as it is now, or for all images once an epoch.
 
@@ -79,13 +91,15 @@ class MemoryConfig:
     """`momentum`: share of the old row kept; `fill_first`: start from the untrained features, not from zeros.
 
     `momentum_rises`: from 0 in the first epoch towards `momentum` at the end (MMCL), instead of `momentum` throughout.
-    `refill_every`: rewrite the memory with fresh features each so many epochs (0: never).
+    `refill_every`: rewrite the memory with fresh features each so many epochs (0: never). `refill_as_published`: embed
+    for it augmented images in train mode, as the published code does (docs/published_quirks.md).
     """
 
     momentum: float = 0.5
     momentum_rises: bool = False
     fill_first: bool = False
     refill_every: int = 5
+    refill_as_published: bool = False
 
     def __post_init__(self) -> None:
         check_range("memory.momentum", self.momentum, 0, 0.999)
@@ -134,9 +148,21 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """`every`: score query against gallery each so many epochs, for the curves only (0: before and after only)."""
+    """`every`: score query against gallery each so many epochs, for the curves only (0: before and after only).
+
+    `keep_best_on_test_rank1`: keep the model of the scored epoch with the highest test Rank-1 and not the last one, as
+    the published code does; its figures are no honest test (docs/published_quirks.md).
+    """
 
     every: int = 5
+    keep_best_on_test_rank1: bool = False
+
+    def __post_init__(self) -> None:
+        if self.keep_best_on_test_rank1 and self.every < 1:
+            raise ConfigError(
+                "evaluate.keep_best_on_test_rank1 chooses among scored epochs, so evaluate.every must be 1 or more, "
+                f"got {self.every}"
+            )
 
 
 @dataclass(frozen=True)
@@ -145,6 +171,7 @@ class Recipe:
 
     name: str = "custom"
     input: InputConfig = field(default_factory=InputConfig)
+    data: DataConfig = field(default_factory=DataConfig)
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     miner: MinerConfig = field(default_factory=MinerConfig)

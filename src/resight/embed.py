@@ -2,29 +2,18 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from resight.backbones import ReidModel
+from resight.data.pixels import PixelSource
 from resight.data.transforms import to_float
 from resight.errors import ConfigError
 
 PRECISIONS = ("float32", "bfloat16")
 OUTPUTS = ("test", "train")
-
-
-@runtime_checkable
-class PixelSource(Protocol):
-    """Anything that holds a number of decoded images of one size."""
-
-    def __len__(self) -> int: ...
-
-    def batch(self, index: Int[Tensor, " b"], /) -> UInt8[Tensor, "b 3 h w"]:
-        """Give the images at `index`, in that order."""
-        ...
 
 
 def embed(

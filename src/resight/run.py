@@ -15,7 +15,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from resight import __version__
-from resight.artifacts import machine, save_model, summarise, write_text
+from resight.artifacts import BEST_ON_TEST, machine, save_model, summarise, write_text
 from resight.audit import PositivesAudit
 from resight.backbones import build_model
 from resight.checkpoint import (
@@ -33,11 +33,16 @@ from resight.losses import LOSSES
 from resight.miners import MINERS
 from resight.placement import place_memory
 from resight.prepare import Progress, TestSet, choose_device, choose_precision, input_size, open_split, open_test_set
+from resight.quirks import BestOnTest, caveats, check_can_select, with_gallery
 from resight.runlog import Listener, RunLog, TensorBoardListener
+from resight.styled import add_styles, refuse_other_styles, refuse_style_leaks, wanted_styles, with_camstyle
 from resight.train import Hooks, Parts, evaluation_is_due, train
 from resight.types import UNKNOWN_CAMID, Dataset, Split, UnlabelledImages
 
-OURS = ("recipe.toml", "log.jsonl", "tensorboard", "checkpoints", "model.safetensors", "summary.json", "report.html")
+OURS = (
+    *("recipe.toml", "log.jsonl", "tensorboard", "checkpoints"),
+    *("model.safetensors", BEST_ON_TEST, "summary.json", "report.html"),
+)
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,7 @@ class TrainRequest:
     overwrite: bool = False
     allow_leak: bool = False
     skip_broken: bool = False
+    camstyle: Path | None = None
     command: str = ""
 
 
@@ -75,15 +81,21 @@ def run_training(
     """
     check_folder(request)
     cache_dir = request.cache_dir or default_cache_dir()
-    dataset = read_dataset(request.data, request.format)
-    if not len(dataset.train):
-        raise DataError(f"{dataset.root} has no training images (format '{dataset.format}'); see `resight data`")
+    found = read_dataset(request.data, request.format)
+    if not len(found.train):
+        raise DataError(f"{found.root} has no training images (format '{found.format}'); see `resight data`")
+    dataset = with_gallery(found) if requested_recipe(request, None).data.train_on_gallery else found
     recipe = requested_recipe(request, dataset)
+    check_can_select(recipe, dataset)
     say_data(dataset, recipe, say)
+    extras: dict[str, Any] = caveats(recipe, found, cache_dir, say)
     if not request.resume and recipe != requested_recipe(request, None):
         say(f"{len(dataset.train)} training images are few: the recipe's [small] settings apply (see docs/training.md)")
+    styles = wanted_styles(recipe, dataset, say)
     if not request.allow_leak:
-        refuse_leaks(find_leaks(dataset, cache_dir))
+        refuse_leaks(find_leaks(found, cache_dir))
+        if styles is not None:
+            refuse_style_leaks(styles, found, cache_dir)
 
     device = choose_device(request.device)
     size = input_size(recipe.input, dataset.train.samples)
@@ -95,6 +107,10 @@ def run_training(
     parts, place = build_parts(recipe, split.unlabelled(), pixels, device, (request.memory, request.out.parent))
     say(place)
     header = run_header(parts, content_digests(split.paths, cache_dir))
+    if styles is not None:
+        header["camstyle"], extras["camstyle"] = add_styles(
+            parts, styles.folder, split.paths, cache_dir, skip_broken=request.skip_broken, progress=decoding
+        )
 
     with claimed(request) as first_epoch:
         log = RunLog(request.out / "log.jsonl", (TensorBoardListener(request.out / "tensorboard"), *listeners))
@@ -104,7 +120,7 @@ def run_training(
                 log.event("resume", epoch=first_epoch, epochs=parts.recipe.train.epochs)
             else:
                 write_text(request.out / "recipe.toml", as_toml(parts.recipe))
-                log.event("start", **start_record(request, parts, dataset, test_set))
+                log.event("start", **start_record(request, parts, dataset, test_set), **extras)
             return carry_out(request, parts, Context(split, test_set, header, log), first_epoch)
         except KeyboardInterrupt:
             log.event("interrupted", epoch=last_epoch(request.out))
@@ -126,17 +142,25 @@ class Context:
 def carry_out(request: TrainRequest, parts: Parts, context: Context, first_epoch: int) -> dict[str, Any]:
     """Evaluate, train, evaluate, and write model and summary."""
     log, epochs = context.log, parts.recipe.train.epochs
+    best = None
+    if parts.recipe.evaluate.keep_best_on_test_rank1:
+        best = BestOnTest(request.out, parts.recipe, first_epoch)
 
     def score(epoch: int) -> None:
         if context.test_set is not None:
             result = context.test_set.evaluate(parts.model, precision=parts.precision, device=parts.device)
             log.event("evaluation", epoch=epoch, **result.to_json())
+            if best is not None and epoch > 0:
+                best.consider(epoch, result.to_json(), parts.model, parts.precision)
 
     def after_epoch(epoch: int) -> None:
+        due = epoch < epochs and evaluation_is_due(parts.recipe, epoch)
+        if due and best is not None:
+            score(epoch)
         save_checkpoint(
             request.out / "checkpoints", epoch, parts.model, parts.optimizer, parts.memory.features, context.header
         )
-        if epoch < epochs and evaluation_is_due(parts.recipe, epoch):
+        if due and best is None:
             score(epoch)
 
     if first_epoch == 1:
@@ -144,7 +168,10 @@ def carry_out(request: TrainRequest, parts: Parts, context: Context, first_epoch
     watch, observed = audit_hooks(context.split, parts.device)
     train(parts, Hooks(log, watch, observed, after_epoch), first_epoch=first_epoch)
     score(epochs)  # here, so that a run killed after its last checkpoint is scored when it is resumed
-    save_model(request.out / "model.safetensors", parts.model, parts.recipe, parts.precision)
+    if best is None:
+        save_model(request.out / "model.safetensors", parts.model, parts.recipe, parts.precision)
+    else:
+        best.keep(request.out / "model.safetensors")
     summary = summarise(request.out)
     log.event("end", seconds=summary["seconds"], images_per_second=summary["images_per_second"])
     return summary
@@ -162,10 +189,14 @@ def requested_recipe(request: TrainRequest, dataset: Dataset | None) -> Recipe:
     """Read the recipe, without its small-data settings where no data set is given; a resumed run keeps its own."""
     if not request.resume:
         images = None if dataset is None else len(dataset.train)
-        return parse_recipe(read_tables(request.recipe), images=images, overrides=request.overrides)
+        recipe = parse_recipe(read_tables(request.recipe), images=images, overrides=request.overrides)
+        return with_camstyle(recipe, request.camstyle)
     if request.overrides:
         raise ConfigError("--resume goes on with the run's own recipe, so it takes no --set, --seed or other setting")
-    return parse_recipe(read_tables(str(request.out / "recipe.toml")))
+    recipe = parse_recipe(read_tables(str(request.out / "recipe.toml")))
+    if request.camstyle is not None and not recipe.data.camstyle:
+        raise ConfigError(f"the run in {request.out} began without CamStyle images; --resume it without --camstyle")
+    return with_camstyle(recipe, request.camstyle)
 
 
 def say_data(dataset: Dataset, recipe: Recipe, say: Say) -> None:
@@ -289,6 +320,7 @@ def resume_from(out: Path, parts: Parts, header: dict[str, Any]) -> None:
         raise CheckpointError(
             f"{path} was trained on other images than the data now holds; resume with the same images in place"
         )
+    refuse_other_styles(path, stored.get("camstyle"), header.get("camstyle"))
     load_checkpoint(path, parts.model, parts.optimizer, parts.memory.features)
 
 

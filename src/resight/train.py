@@ -12,12 +12,14 @@ from torch import Tensor
 
 from resight.backbones import ReidModel
 from resight.config import Recipe, TrainConfig
+from resight.data.camstyle import StyledPixels
 from resight.data.loading import prefetched
-from resight.data.pixels import PixelCache
+from resight.data.pixels import PixelCache, PixelSource
 from resight.data.transforms import augment, draw_augmentation
 from resight.embed import embed_blocks, settle_batchnorm
 from resight.memory import FeatureMemory, standardise_by_camera
 from resight.miners.self_only import SelfOnly
+from resight.refill import embed_augmented
 from resight.runlog import RunLog
 from resight.types import UNKNOWN_CAMID, Loss, Miner, SparsePositives
 
@@ -26,7 +28,7 @@ LOG_EVERY = 10  # steps
 
 @dataclass
 class Parts:
-    """All that training needs: finished, on one device."""
+    """All that training needs: finished, on one device. `styles`: what is shown in place of `pixels`, if anything."""
 
     recipe: Recipe
     precision: str
@@ -38,6 +40,7 @@ class Parts:
     pixels: PixelCache
     camids: Int[Tensor, " n"]
     device: torch.device
+    styles: StyledPixels | None = None
 
 
 @dataclass
@@ -61,9 +64,12 @@ def train(parts: Parts, hooks: Hooks, *, first_epoch: int = 1) -> None:
 
         began = time.perf_counter()
         if refill_is_due(parts.recipe, epoch):
-            if epoch == 1:  # a neck that has seen no image would not centre the rows as it will in training
-                settle(parts)
-            parts.memory.refill(fresh_features(parts))
+            if parts.recipe.memory.refill_as_published:
+                parts.memory.refill(published_features(parts, epoch))
+            else:
+                if epoch == 1:  # a neck that has seen no image would not centre the rows as it will in training
+                    settle(parts)
+                parts.memory.refill(fresh_features(parts))
         parts.memory.forget()  # rebuilt exactly when next asked for, so a resumed run meets the same numbers
         miner = parts.miner if epoch > settings.warmup_epochs else SelfOnly()
         mined = mine_all(parts, miner) if parts.recipe.miner.schedule == "epoch" else None
@@ -98,11 +104,9 @@ def train_epoch(
     count = torch.zeros((), dtype=torch.long, device=parts.device)
     began, seen = time.perf_counter(), 0
     momentum = parts.recipe.memory.momentum_at(epoch, settings.epochs)
-    parts.model.train()
-    if settings.freeze_batchnorm:
-        freeze_batchnorm(parts.model.trunk)
+    set_train_mode(parts)
 
-    for step, (index, raw) in enumerate(prefetched(parts.pixels, batches, parts.device), start=1):
+    for step, (index, raw) in enumerate(prefetched(shown(parts, epoch), batches, parts.device), start=1):
         params = draw_augmentation(parts.recipe.augment, len(index), size, generator)
         images = augment(raw, params, parts.model.normalisation)
         with torch.no_grad():
@@ -174,6 +178,13 @@ def settle(parts: Parts) -> None:
     settle_batchnorm(parts.model, parts.pixels, precision=parts.precision, neck_only=frozen)
 
 
+def set_train_mode(parts: Parts) -> None:
+    """Put the model in train mode, but for the trunk's BatchNorm where the recipe freezes it."""
+    parts.model.train()
+    if parts.recipe.train.freeze_batchnorm:
+        freeze_batchnorm(parts.model.trunk)
+
+
 def freeze_batchnorm(trunk: torch.nn.Module) -> None:
     """Let BatchNorm use, and not change, its statistics; its scale and shift are trained on."""
     for module in trunk.modules():
@@ -184,6 +195,28 @@ def freeze_batchnorm(trunk: torch.nn.Module) -> None:
 def fresh_features(parts: Parts) -> Iterator[Tensor]:
     """Embed all training images as the memory wants them: after the neck, in eval mode, without augmentation."""
     return embed_blocks(parts.model, parts.pixels, precision=parts.precision, which="train")
+
+
+def published_features(parts: Parts, epoch: int) -> Tensor:
+    """Embed all training images as the published refill does: augmented, in train mode (docs/published_quirks.md)."""
+    settings = parts.recipe.train
+    generator = torch.Generator().manual_seed(derived_seed(settings.seed, epoch, "refill"))
+    set_train_mode(parts)
+    return embed_augmented(
+        parts.model,
+        parts.pixels,
+        parts.recipe.augment,
+        generator,
+        batch_size=settings.batch_size,
+        precision=parts.precision,
+    )
+
+
+def shown(parts: Parts, epoch: int) -> PixelSource:
+    """Give the images that `epoch` shows: the originals, or where there are styles, a random camera's of each."""
+    if parts.styles is None:
+        return parts.pixels
+    return parts.styles.drawn(torch.Generator().manual_seed(derived_seed(parts.recipe.train.seed, epoch, "camstyle")))
 
 
 def epoch_batches(images: int, batch_size: int, generator: torch.Generator) -> Iterator[Int[Tensor, " b"]]:

@@ -27,7 +27,7 @@ def test_every_command_shown_has_the_flags_shown(page: str, line: str):
     assert {word.split("=")[0] for word in words if word.startswith("--")} <= known | {"--help"}, page
 
 
-@pytest.mark.parametrize(("page", "change"), said(r"--set ((?!section)[a-z]+\.[a-z_]+=[^\s`]+)"))
+@pytest.mark.parametrize(("page", "change"), said(r"--set ((?!section)[a-z]+\.[a-z_0-9]+=[^\s`]+)"))
 def test_every_setting_shown_is_one(page: str, change: str):
     # Settings may need each other (by_camera needs the epoch schedule); here only the name and the kind are asked for.
     needed = ["miner.by_camera=false", "miner.min_candidates=1"]

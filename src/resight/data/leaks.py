@@ -48,8 +48,8 @@ def match_leaks(dataset: Dataset, digests: Mapping[str, Sequence[str]]) -> tuple
     return tuple(Leak(path, *seen[digest]) for path, digest in train if digest in seen)
 
 
-def refuse_leaks(leaks: Sequence[Leak]) -> None:
-    """Do nothing if there are no leaks.
+def refuse_leaks(leaks: Sequence[Leak], kind: str = "training image") -> None:
+    """Do nothing if there are no leaks; `kind` names the images of which none may be one.
 
     Raises:
         DataError: there are some.
@@ -59,6 +59,6 @@ def refuse_leaks(leaks: Sequence[Leak]) -> None:
     first = ", ".join(f"{leak.train_path} = {leak.other_path} ({leak.other_split})" for leak in leaks[:SHOWN])
     more = ", ..." if len(leaks) > SHOWN else ""
     raise DataError(
-        f"no training image may be in query or gallery too, but {len(leaks)} of them are: {first}{more}; "
+        f"no {kind} may be in query or gallery too, but {len(leaks)} of them are: {first}{more}; "
         "take them out, or pass --allow-leak"
     )

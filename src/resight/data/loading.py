@@ -8,14 +8,14 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from resight.data.pixels import PixelCache
+from resight.data.pixels import PixelSource
 from resight.errors import ConfigError
 
 Batch = tuple[Int[Tensor, " b"], UInt8[Tensor, "b 3 h w"]]
 
 
 def prefetched(
-    pixels: PixelCache, batches: Iterable[Int[Tensor, " _"]], device: torch.device, *, depth: int = 2
+    pixels: PixelSource, batches: Iterable[Int[Tensor, " _"]], device: torch.device, *, depth: int = 2
 ) -> Iterator[Batch]:
     """Yield, for each index tensor in `batches`, that index and its images (channels-last), both on `device`.
 
@@ -34,7 +34,7 @@ def prefetched(
 class _Fetcher:
     """A thread that fills a queue, never more than `depth` ahead of its reader."""
 
-    def __init__(self, pixels: PixelCache, batches: Iterable[Tensor], depth: int, *, pin: bool) -> None:
+    def __init__(self, pixels: PixelSource, batches: Iterable[Tensor], depth: int, *, pin: bool) -> None:
         self.pixels, self.batches, self.pin = pixels, batches, pin
         self.fetched: queue.SimpleQueue[Batch | BaseException | None] = queue.SimpleQueue()
         self.room = threading.Semaphore(depth)

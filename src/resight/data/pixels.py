@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,6 +19,17 @@ from resight.data.decode import RESIZE_VERSION, BrokenImageError, decode_resized
 from resight.data.digests import content_digests
 from resight.data.threads import mapped
 from resight.errors import ConfigError, DataError
+
+
+@runtime_checkable
+class PixelSource(Protocol):
+    """Anything that holds a number of decoded images of one size."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, index: Int[Tensor, " b"], /) -> UInt8[Tensor, "b 3 h w"]:
+        """Give the images at `index`, in that order."""
+        ...
 
 
 @dataclass(frozen=True)

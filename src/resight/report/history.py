@@ -63,13 +63,15 @@ def read_history(run: Path) -> History:
     events, notes = _read_events(path)
     summary, summary_notes = _read_summary(run / "summary.json")
     starts = [event for event in events if event["event"] == "start"]
+    start = starts[-1] if starts else {}
+    caveats = tuple(f"Warning: {sentence}." for sentence in start.get("caveats") or ())
     return History(
-        start=starts[-1] if starts else {},
+        start=start,
         epochs=_by_epoch(events, "epoch"),
         evaluations=_by_epoch(events, "evaluation"),
         summary=summary,
         status=_status(events),
-        notes=notes + summary_notes,
+        notes=caveats + notes + summary_notes,
     )
 
 

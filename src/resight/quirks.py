@@ -1,0 +1,116 @@
+"""Published quirks that make a score look better than it is: off by default, and said wherever they are used.
+
+See docs/published_quirks.md; the third quirk, the refill, is in `refill.py`.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from resight.artifacts import BEST_ON_TEST, save_model
+from resight.backbones import ReidModel
+from resight.checkpoint import read_header, read_tensors, write_tensors
+from resight.config import Recipe
+from resight.data.digests import content_digests
+from resight.errors import CheckpointError, ConfigError, DataError
+from resight.types import JUNK_PID, Dataset, Split
+
+SELECTED = "selected_on_test"
+
+
+def with_gallery(dataset: Dataset) -> Dataset:
+    """Give the data set with the gallery's images, junk aside, behind the training images; the gallery stays as it is.
+
+    Raises:
+        DataError: there is no gallery.
+    """
+    added = tuple(sample for sample in dataset.gallery if sample.pid != JUNK_PID)
+    if not added:
+        raise DataError(f"--train-on-gallery needs gallery images, but {dataset.root} has none; leave the flag out")
+    return dataclasses.replace(dataset, train=Split(dataset.train.name, (*dataset.train.samples, *added)))
+
+
+def caveats(recipe: Recipe, dataset: Dataset, cache_dir: Path, say: Callable[[str], None]) -> dict[str, list[str]]:
+    """Say, one sentence each, why this run's figures are no honest test; give the same for the log, if any.
+
+    `dataset`: as it was read, without the gallery among its training images.
+    """
+    said = []
+    if recipe.data.train_on_gallery:
+        added = [sample.path for sample in dataset.gallery if sample.pid != JUNK_PID]
+        queries = set(content_digests(dataset.query.paths, cache_dir))
+        twins = sum(digest in queries for digest in content_digests(added, cache_dir))
+        also = f", {twins} of which are query images too," if twins else ""
+        said.append(
+            f"trained on the gallery: {len(added)} gallery images{also} are among the training images "
+            "(data.train_on_gallery), so scores on this gallery are no honest test result"
+        )
+    if recipe.evaluate.keep_best_on_test_rank1:
+        said.append(
+            "selected on the test queries: the model kept is the one with the highest test Rank-1 "
+            "(evaluate.keep_best_on_test_rank1), so its scores are no honest test result"
+        )
+    for sentence in said:
+        say(f"WARNING: {sentence}")
+    return {"caveats": said} if said else {}
+
+
+def model_caveats(recipe: Recipe) -> list[str]:
+    """Say of a finished model which test set it has met before, one sentence each."""
+    said = []
+    if recipe.data.train_on_gallery:
+        said.append("this model was trained on the gallery of its data: scored on that, it is not tested honestly")
+    if recipe.evaluate.keep_best_on_test_rank1:
+        said.append(
+            "this model was selected on the test queries of its data: scored on those, it is not tested honestly"
+        )
+    return said
+
+
+def check_can_select(recipe: Recipe, dataset: Dataset) -> None:
+    """Refuse to keep the best model on a test set that is not there.
+
+    Raises:
+        ConfigError: as said.
+    """
+    if recipe.evaluate.keep_best_on_test_rank1 and not dataset.can_be_evaluated:
+        raise ConfigError(
+            "evaluate.keep_best_on_test_rank1 needs query and gallery with identities, "
+            f"but {dataset.root} has none; set it to false"
+        )
+
+
+class BestOnTest:
+    """The best model so far by test Rank-1, on the disk; among equals the earliest stays.
+
+    An epoch must be considered before its checkpoint is written: a run killed between the two then repeats the epoch,
+    and none is passed over.
+    """
+
+    def __init__(self, out: Path, recipe: Recipe, first_epoch: int) -> None:
+        self.path = out / BEST_ON_TEST
+        self.recipe = recipe
+        self.path.with_name(self.path.name + ".tmp").unlink(missing_ok=True)
+        if first_epoch == 1:
+            self.path.unlink(missing_ok=True)
+        if self.path.exists():
+            self.rank1: float = read_header(self.path)[SELECTED]["cmc"]["1"]
+        elif min(first_epoch, recipe.train.epochs) > recipe.evaluate.every:  # the last epoch is scored at the very end
+            raise CheckpointError(
+                f"{self.path} is missing: it holds the best model of the epochs before {first_epoch}; put it back, or "
+                "train from the start with --overwrite"
+            )
+        else:
+            self.rank1 = -1.0
+
+    def consider(self, epoch: int, scores: dict[str, Any], model: ReidModel, precision: str) -> None:
+        """Keep the model of `epoch` if its Rank-1 is higher than that of all before."""
+        if scores["cmc"]["1"] > self.rank1:
+            save_model(self.path, model, self.recipe, precision, **{SELECTED: {"epoch": epoch, **scores}})
+            self.rank1 = scores["cmc"]["1"]
+
+    def keep(self, path: Path) -> None:
+        """Write the best model as `path`; the file it comes from stays, for a run that is resumed."""
+        tensors, header = read_tensors(self.path)
+        write_tensors(path, tensors, header)
