@@ -70,10 +70,11 @@ def train(parts: Parts, hooks: Hooks, *, first_epoch: int = 1) -> None:
                 if epoch == 1:  # a neck that has seen no image would not centre the rows as it will in training
                     settle(parts)
                 parts.memory.refill(fresh_features(parts))
+        refill_seconds = time.perf_counter() - began
         parts.memory.forget()  # rebuilt exactly when next asked for, so a resumed run meets the same numbers
         miner = parts.miner if epoch > settings.warmup_epochs else SelfOnly()
         mined = mine_all(parts, miner) if parts.recipe.miner.schedule == "epoch" else None
-        mining_seconds = time.perf_counter() - began
+        mining_seconds = time.perf_counter() - began - refill_seconds
 
         record = train_epoch(parts, hooks, epoch, miner, mined)
         if settings.settle_batchnorm and is_used_after(parts.recipe, epoch):
@@ -86,6 +87,7 @@ def train(parts: Parts, hooks: Hooks, *, first_epoch: int = 1) -> None:
             **hooks.observed(),
             learning_rate=rate,
             seconds=round(seconds, 3),
+            refill_seconds=round(refill_seconds, 3),
             mining_seconds=round(mining_seconds, 3),
             images_per_second=round(len(parts.pixels) / max(seconds, 1e-9), 1),
         )
