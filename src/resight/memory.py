@@ -115,19 +115,25 @@ class FeatureMemory:
             result[pairs[mine]] = ranks > limit[pairs[mine]]
         return result
 
-    def list_neighbours(self, length: int, *, progress: Callable[[int], object] | None = None) -> None:
-        """Keep the `length` most similar rows of every row until the rows change: one pass over the N×N products."""
+    def list_neighbours(
+        self, length: int, *, rows: int | None = None, progress: Callable[[int], object] | None = None
+    ) -> None:
+        """Keep, until the rows change, the `length` most similar rows of the first `rows` (None: of every) row.
+
+        One pass over the N×N products, after which `top` and `outranked` seldom need another. `progress` is told the
+        number of rows of each block done.
+        """
         self.lists = None
-        length, n = min(length, len(self)), len(self)
-        scores = torch.empty(n, length, dtype=self.rows.data.dtype, device=self.rows.data.device)
-        index = torch.empty(n, length, dtype=torch.int32, device=self.rows.data.device)
-        for block in torch.arange(n, device=self.device).split(self.block_rows):
+        length, rows = min(length, len(self)), len(self) if rows is None else rows
+        scores = torch.empty(rows, length, dtype=self.rows.data.dtype, device=self.rows.data.device)
+        index = torch.empty(rows, length, dtype=torch.int32, device=self.rows.data.device)
+        for block in torch.arange(rows, device=self.device).split(self.block_rows):
             values, columns = top_k(product(self.read(block), self.rows), block, length)
             at = block.to(index.device)
             scores[at], index[at] = values.to(scores), columns.to(index)
             if progress is not None:
                 progress(len(block))
-        self.lists = NeighbourLists(scores, index)
+        self.lists = NeighbourLists(scores, index, len(self))
 
     def adjacency_distance(self, index: Int[Tensor, " b"]) -> Float[Tensor, "b n"]:
         """Squared distance between rows of S, the similarity matrix with zero diagonal: d_ij² = ‖S_i − S_j‖².

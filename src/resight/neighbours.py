@@ -129,21 +129,21 @@ def among_closest(
 
 @dataclass(frozen=True)
 class NeighbourLists:
-    """The `scores.shape[1]` most similar rows of every row, as `top_k` gives them; made once for a whole epoch."""
+    """The most similar of all `images` rows, for the first rows or for every row, as `top_k` gives them."""
 
     scores: Tensor
     index: Tensor
+    images: int
 
     def candidates(
         self, own: Int[Tensor, " b"], tau: float, least: int, most: int
     ) -> tuple[Candidates, Bool[Tensor, " b"]]:
         """Top(i, K_i) from the lists, and where they were long enough to know it."""
-        device, at = own.device, own.to(self.scores.device)
-        scores, columns = self.scores[at].to(device), self.index[at].to(device).long()
-        n, length = len(self.scores), scores.shape[1]
+        scores, columns, covered = self._at(own)
+        length = scores.shape[1]
         k = (scores >= tau).sum(dim=1)
-        width = cut(k, n, least, most)
-        known = (width <= length) & ((k < length) | (length == n))
+        width = cut(k, self.images, least, most)
+        known = covered & (width <= length) & ((k < length) | (length == self.images))
         longest = int(width[known].max()) if bool(known.any()) else 1
         return padded(columns[:, :longest], own, k, width.clamp(max=length)), known
 
@@ -151,13 +151,16 @@ class NeighbourLists:
         self, rows: Int[Tensor, " p"], images: Int[Tensor, " p"], limit: Int[Tensor, " p"]
     ) -> tuple[Bool[Tensor, " p"], Bool[Tensor, " p"]]:
         """Whether rank_j(i) > limit, and where the lists were long enough to know it."""
-        device, at = rows.device, rows.to(self.scores.device)
-        scores, columns = self.scores[at].to(device), self.index[at].to(device)
-        length = scores.shape[1]
+        scores, columns, covered = self._at(rows)
         hit = columns == images.unsqueeze(1)
         found = hit.any(dim=1)
         value = torch.where(hit, scores, -torch.inf).amax(dim=1, keepdim=True)
         outranked = torch.where(found, (scores > value).sum(dim=1) > limit, True)
         # An image that is not listed scores no more than the last that is; it is outranked by all that score more.
         ahead = (scores > scores[:, -1:]).sum(dim=1) > limit
-        return outranked, found | ahead | (length == len(self.scores))
+        return outranked, covered & (found | ahead)
+
+    def _at(self, rows: Int[Tensor, " p"]) -> tuple[Tensor, Tensor, Tensor]:
+        at = rows.clamp(max=len(self.scores) - 1).to(self.scores.device)
+        covered = rows < len(self.scores)
+        return self.scores[at].to(rows.device), self.index[at].to(rows.device).long(), covered
