@@ -57,6 +57,11 @@ def partly_written(images: int, seed: int, generator: Generator) -> Tensor:
     return rows
 
 
+def thinning(images: int, seed: int, generator: Generator) -> Tensor:
+    """On a circle, crowded at one end and thin at the other: an image's neighbours have many nearer ones; float64."""
+    return on_circle(*(150 * torch.rand(images, generator=generator, dtype=torch.float64) ** 3).tolist())
+
+
 def tied(images: int, seed: int, generator: Generator) -> Tensor:
     """Exact rows, in few dimensions: almost all similarities are tied."""
     rows = exact_rows(images, drawn(generator, 4, 8), generator)
@@ -94,6 +99,6 @@ def unwritten(images: int, seed: int, generator: Generator) -> Tensor:
 KINDS: dict[str, Callable[[int, int, Generator], Tensor]] = {
     kind.__name__: kind
     for kind in (
-        random_clusters, partly_written, tied, duplicated, antipodal, identical, orthogonal, unwritten
+        random_clusters, partly_written, thinning, tied, duplicated, antipodal, identical, orthogonal, unwritten
     )
 }  # fmt: skip
