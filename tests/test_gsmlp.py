@@ -3,18 +3,11 @@
 import pytest
 import torch
 
-from oracles import gsmlp as oracle
+from memories import clustered
+from oracles import mining as oracle
 from resight.errors import ConfigError
 from resight.memory import FeatureMemory
 from resight.miners.gsmlp import GSMLP
-
-
-def clustered(images: int, dim: int, clusters: int, spread: float, seed: int) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    centres = torch.randn(clusters, dim, generator=generator)
-    of = torch.randint(clusters, (images,), generator=generator)
-    rows = centres[of] + spread * torch.randn(images, dim, generator=generator)
-    return torch.nn.functional.normalize(rows, dim=1)
 
 
 def sets(marks: torch.Tensor) -> list[set[int]]:
@@ -50,7 +43,8 @@ def test_equals_the_n_by_n_definition(seed: int):
     features[torch.rand(images, generator=generator) < 0.1] = 0  # rows not yet written
     index = torch.randperm(images, generator=generator)[:16]
     mined = GSMLP(tau, least, most)(FeatureMemory.of(features), index)
-    assert sets(mined) == [oracle.mined(features, i, tau, least, most) for i in index.tolist()]
+    s = oracle.similarity(features.tolist())
+    assert sets(mined) == [oracle.gsmlp(s, i, tau, least, most) for i in index.tolist()]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -58,7 +52,14 @@ def test_equals_the_direct_form_on_a_larger_memory(dtype: torch.dtype):
     features = clustered(900, 64, 60, 0.35, 3).to(dtype)
     index = torch.arange(0, 900, 45)
     mined = GSMLP()(FeatureMemory.of(features), index)
-    assert sets(mined) == [oracle.mined(features, i, 0.6, 10) for i in index.tolist()]
+    s = features.double() @ features.double().T
+    zero_diagonal = s.clone().fill_diagonal_(0)
+    for i, found in zip(index.tolist(), sets(mined), strict=True):
+        width = max(10, int((s[i] >= 0.6).sum()))
+        distance = (zero_diagonal[i] - zero_diagonal).norm(dim=1)
+        assert found == {*s[i].topk(width).indices.tolist()} & {
+            *distance.topk(width + 1, largest=False).indices.tolist()
+        }
 
 
 def test_identical_images_keep_their_order_and_the_own_index():
