@@ -57,6 +57,7 @@ class Counted:
         resight.memory.product = self.product  # type: ignore[assignment]
 
     def product(self, left: torch.Tensor, rows: Rows, *, bias: torch.Tensor | None = None) -> torch.Tensor:
+        """Stand in for `memory.product`."""
         self.operations += 2 * len(left) * len(rows) * rows.dim
         return self.plain(left, rows, bias=bias)
 

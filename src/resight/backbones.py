@@ -37,18 +37,23 @@ class BackboneConfig:
     `name`: one of `BACKBONES` or of timm's models. `weights`: "auto", "package", "timm", "random" or a file.
     `pooling`: "gap" is the backbone's own (global average for CNNs, class token or its like for transformers), "gem"
     the generalised mean. `last_stride`: 1 doubles the last feature map where the architecture's last stage halves it.
+    `frozen_stages`: so many of the first stages, and the stem before them, keep their start weights (0: none does);
+    what is not trained is not computed backwards, so the step is that much faster.
     """
 
     name: str = "resnet50"
     weights: str = "auto"
     pooling: str = "gap"
     last_stride: int = 1
+    frozen_stages: int = 0
 
     def __post_init__(self) -> None:
         if self.pooling not in POOLINGS:
             raise ConfigError(f"backbone.pooling must be one of {', '.join(POOLINGS)}, got '{self.pooling}'")
         if self.last_stride not in (1, 2):
             raise ConfigError(f"backbone.last_stride must be 1 or 2, got {self.last_stride}")
+        if self.frozen_stages < 0:
+            raise ConfigError(f"backbone.frozen_stages must be 0 or more, got {self.frozen_stages}")
         if not self.name:
             raise ConfigError("backbone.name must name a backbone, got ''")
 
@@ -109,6 +114,27 @@ class ReidModel(nn.Module):
         return [{"params": trained, "lr_scale": backbone_scale}, {"params": untrained, "lr_scale": 1.0}]
 
 
+def freeze_stages(trunk: nn.Module, stages: int, name: str) -> None:
+    """Keep the weights of the stem and the first `stages` stages (in a transformer: blocks) as they are; 0 keeps none.
+
+    Raises:
+        ConfigError: the trunk has no more stages than that, so that none would be left to train.
+    """
+    import_timm()
+    from timm.models import group_parameters
+
+    matcher: Any = trunk
+    groups = group_parameters(trunk, matcher.group_matcher(coarse=True))
+    if stages >= len(groups) - 1:
+        raise ConfigError(
+            f"backbone.frozen_stages must be below {len(groups) - 1}, the stages of {name}, got {stages}; "
+            "something must be left to train"
+        )
+    frozen = {parameter for stage in range(stages + 1) for parameter in groups[stage]} if stages else set()
+    for key, parameter in trunk.named_parameters():
+        parameter.requires_grad_(key not in frozen)
+
+
 def build_model(config: BackboneConfig, size: tuple[int, int] | None = None) -> ReidModel:
     """Build a backbone with its start weights, on the CPU, in channels-last memory.
 
@@ -123,6 +149,8 @@ def build_model(config: BackboneConfig, size: tuple[int, int] | None = None) -> 
     trunk, normalisation = load_trunk(name, config.weights, options)
     if config.last_stride == 1:
         remove_last_stride(trunk, None if _has_fixed_size(name) else (128, 128))
+    if config.frozen_stages:
+        freeze_stages(trunk, config.frozen_stages, config.name)
     if config.pooling == "gem":
         _use_gem(trunk, config.name)
     model = ReidModel(trunk, trunk.head_hidden_size, config, normalisation)

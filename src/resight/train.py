@@ -181,16 +181,20 @@ def settle(parts: Parts) -> None:
 
 
 def set_train_mode(parts: Parts) -> None:
-    """Put the model in train mode, but for the trunk's BatchNorm where the recipe freezes it."""
+    """Put the model in train mode, but for the trunk's BatchNorm where the recipe freezes it or its stage."""
     parts.model.train()
-    if parts.recipe.train.freeze_batchnorm:
-        freeze_batchnorm(parts.model.trunk)
+    freeze_batchnorm(parts.model.trunk, all_of_it=parts.recipe.train.freeze_batchnorm)
 
 
-def freeze_batchnorm(trunk: torch.nn.Module) -> None:
-    """Let BatchNorm use, and not change, its statistics; its scale and shift are trained on."""
+def freeze_batchnorm(trunk: torch.nn.Module, *, all_of_it: bool = True) -> None:
+    """Let BatchNorm use, and not change, its statistics; its scale and shift are trained on.
+
+    `all_of_it`: not only that of frozen stages, whose weights do not train.
+    """
     for module in trunk.modules():
-        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm) and (
+            all_of_it or (module.affine and not module.weight.requires_grad)
+        ):
             module.eval()
 
 
