@@ -88,9 +88,7 @@ def place_memory(
             f"give --memory {instead}"
         )
     rows = make_rows(place, shape, device, scratch)
-    where = {"device": f"on {device}", "ram": "in RAM", "disk": f"on disk, in a file without a name in {scratch}"}[
-        place
-    ]
+    where = {"device": f"on {device}", "ram": "in RAM", "disk": f"on disk, in {scratch}"}[place]
     said = (
         f"feature memory: {shape[0]} x {shape[1]} {where} ({size(need.rows)}), up to {size(need.work)} to work on it; "
         f"free: {size(ram)} RAM" + (f", {size(on_device)} on {device}" if device.type == "cuda" else "")

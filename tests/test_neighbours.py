@@ -1,0 +1,117 @@
+"""Neighbour lists against sorted rows, the same labels by lists and by counts, and that nothing sorts N."""
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from memories import KINDS, clustered
+from resight.memory import FeatureMemory
+from resight.miners import MINERS
+from resight.neighbours import among_closest, best, rank_counts, top_k
+
+
+def test_the_own_column_comes_first_and_equals_keep_their_order():
+    scores = torch.tensor([[0.5, 0.9, 0.5, 0.2, 0.5]])
+    values, columns = top_k(scores, torch.tensor([3]), 3)
+    # own column 3 (0.2), then 0.9 in column 1, then the first of the three 0.5s
+    assert columns.tolist() == [[3, 1, 0]]
+    assert values[0].tolist() == pytest.approx([0.2, 0.9, 0.5])
+    assert scores[0].tolist() == pytest.approx([0.5, 0.9, 0.5, 0.2, 0.5])  # given back as they came
+
+
+def test_the_first_of_equal_scores_are_marked():
+    assert best(torch.tensor([[1.0, 2.0, 1.0, 1.0]]), torch.tensor([3])).tolist() == [[True, True, True, False]]
+
+
+def test_ranks_count_what_scores_more():
+    scores = torch.tensor([[0.9, 0.5, 0.5, 0.1]])
+    ranks = rank_counts(scores, torch.tensor([0, 0, 0]), torch.tensor([0, 2, 3]))
+    assert ranks.tolist() == [0, 1, 3]  # of two equal scores neither is above the other
+
+
+def test_more_equals_at_the_edge_than_room():
+    distance = torch.tensor([[0.0, 1.0, 1.0, 1.0, 2.0]])
+    inside = among_closest(distance, torch.tensor([[0, 2, 3, 1]]), torch.tensor([3]))
+    assert inside.tolist() == [[True, True, False, True]]  # columns 0, 1, 2
+
+
+@pytest.mark.parametrize("length", [1, 2, 5, 12, 30])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", MINERS)
+def test_labels_from_lists_equal_labels_from_products(name: str, kind: str, length: int):
+    generator = torch.Generator().manual_seed(length)
+    features = KINDS[kind](30, length, generator)
+    miner = MINERS[name](k=4) if name == "knn" else MINERS[name]() if name == "self_only" else MINERS[name](0.5, 3)
+    everyone = torch.arange(30)
+    listed = FeatureMemory.of(features)
+    listed.list_neighbours(length)
+    assert torch.equal(miner(listed, everyone), miner(FeatureMemory.of(features), everyone))
+
+
+def test_lists_of_some_rows_serve_those_and_leave_the_others_to_be_counted():
+    features, everyone = clustered(60, 8, 5, 0.5, 3), torch.arange(60)
+    some = FeatureMemory.of(features)
+    some.list_neighbours(20, rows=25)
+    assert torch.equal(MINERS["mplp"](0.5)(some, everyone), MINERS["mplp"](0.5)(FeatureMemory.of(features), everyone))
+
+
+def test_lists_are_dropped_when_a_row_changes():
+    memory = FeatureMemory.of(clustered(20, 8, 3, 0.5, 0))
+    memory.list_neighbours(5)
+    memory.update(torch.tensor([1]), memory.read(torch.tensor([2])), 0.5)
+    assert memory.lists is None
+
+
+class Sorted(TorchDispatchMode):
+    """Records the length of every axis that is sorted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lengths: list[int] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if "sort" in func.__name__:
+            self.lengths.append(args[0].shape[-1])
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", ["mplp", "dplm", "gsmlp"])
+@pytest.mark.parametrize("listed", [False, True])
+def test_nothing_as_long_as_the_memory_is_sorted(name: str, listed: bool):
+    memory = FeatureMemory.of(clustered(3000, 16, 150, 0.3, 1))
+    miner, index = MINERS[name](), torch.arange(0, 3000, 100)
+    with Sorted() as sorts:
+        if listed:
+            memory.list_neighbours(100)
+        mined = miner(memory, index)
+    assert int(mined.sum()) > len(index)  # there was something to rank
+    assert sorts.lengths and max(sorts.lengths) <= 300
+
+
+class Products:
+    """Counts the rows whose products with the memory are asked for."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        import resight.memory
+
+        self.rows, plain = 0, resight.memory.product
+
+        def product(left: Tensor, *given, **options) -> Tensor:
+            self.rows += len(left)
+            return plain(left, *given, **options)
+
+        monkeypatch.setattr(resight.memory, "product", product)
+
+
+@pytest.mark.parametrize("name", ["mplp", "dplm"])
+def test_the_rows_that_a_batch_asks_for_do_not_grow_with_n(name: str, monkeypatch: pytest.MonkeyPatch):
+    products, asked = Products(monkeypatch), []
+    for images in (1000, 4000):
+        rows = clustered(1000, 16, 100, 0.05, 1)
+        far = -rows.mean(dim=0, keepdim=True) + 0.01 * torch.randn(images - 1000, 16)
+        features = torch.cat([rows, torch.nn.functional.normalize(far, dim=1)])
+        products.rows = 0
+        MINERS[name](0.9)(FeatureMemory.of(features), torch.arange(20))
+        asked.append(products.rows)
+    assert asked[0] == asked[1] > 20  # products of so many rows with all N: linear in N
