@@ -21,7 +21,6 @@ import torch
 
 from resight.memory import FeatureMemory
 from resight.miners.gsmlp import GSMLP
-from resight.neighbours import closest, most_similar
 
 TAU, LEAST = 0.6, 10
 
@@ -43,9 +42,15 @@ def direct(features: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     s.fill_diagonal_(0)
     distance = torch.cdist(s[index], s)
     distance.scatter_(1, index.unsqueeze(1), 0.0)
-    positives, k, width = most_similar(similarity, index, TAU, LEAST)
-    positives &= closest(distance, width + 1) & (k > 1).unsqueeze(1)
-    return positives.scatter_(1, index.unsqueeze(1), True)
+    positives = torch.zeros_like(similarity, dtype=torch.bool)
+    for row, (own, scores, apart) in enumerate(zip(index.tolist(), similarity, distance, strict=True)):
+        k = int((scores >= TAU).sum())
+        width = min(max(k, LEAST), len(features))
+        top = scores.argsort(descending=True)[:width]
+        adjacent = apart.argsort()[: width + 1]
+        positives[row, top[torch.isin(top, adjacent)] if k > 1 else own] = True
+        positives[row, own] = True
+    return positives
 
 
 def run_direct(features: torch.Tensor, batches: list[torch.Tensor]) -> dict:
@@ -60,7 +65,7 @@ def run_direct(features: torch.Tensor, batches: list[torch.Tensor]) -> dict:
 def run_ours(features: torch.Tensor, batches: list[torch.Tensor]) -> dict:
     memory, miner = FeatureMemory.of(features), GSMLP(TAU, LEAST)
     began = time.perf_counter()
-    memory.adjacency_distance(batches[0][:1], memory.similarity(batches[0][:1]))
+    memory.adjacency_distance(batches[0][:1])
     build = time.perf_counter() - began
     sets, mining, update = [], [], []
     for index in [*batches, *batches]:

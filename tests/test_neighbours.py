@@ -8,7 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from memories import KINDS, clustered
 from resight.memory import FeatureMemory
 from resight.miners import MINERS
-from resight.neighbours import among_closest, best, rank_counts, top_k
+from resight.neighbours import ROUNDING, among_closest, best, rank_counts, screened_top_k, top_k
 
 
 def test_the_own_column_comes_first_and_equals_keep_their_order():
@@ -61,6 +61,43 @@ def test_lists_are_dropped_when_a_row_changes():
     memory.list_neighbours(5)
     memory.update(torch.tensor([1]), memory.read(torch.tensor([2])), 0.5)
     assert memory.lists is None
+
+
+@pytest.mark.parametrize("dim", [8, 64, 512])
+@pytest.mark.parametrize("spread", [0.05, 0.6])
+def test_lists_looked_for_in_bfloat16_are_those_of_float32(dim: int, spread: float):
+    features = clustered(700, dim, 20, spread, dim)
+    lists = []
+    for precision in ("float32", "bfloat16"):
+        memory = FeatureMemory.of(features)
+        memory.list_neighbours(12, precision=precision)
+        assert memory.lists is not None
+        lists.append(memory.lists)
+    assert torch.allclose(lists[0].scores, lists[1].scores, atol=1e-6)
+    exact = (features @ features.T).gather(1, lists[1].index.long())
+    assert torch.allclose(exact, lists[0].scores, atol=1e-6)  # the columns are right, but for equals in the last digit
+    assert all(len(set(row)) == 12 for row in lists[1].index.tolist())
+
+
+def test_products_in_bfloat16_are_off_by_no_more_than_the_bound():
+    features = clustered(2000, 256, 20, 0.5, 0)
+    rough = (features.bfloat16() @ features.bfloat16().T).float()
+    assert (rough - features @ features.T).abs().max() < ROUNDING
+
+
+def test_a_column_that_bfloat16_puts_too_low_is_found():
+    # Exact scores .900 and .901 in columns 1 and 2; the rough ones, each off by less than the bound, in reverse order.
+    rows = torch.tensor([[1.0, 0.0], [0.9, (1 - 0.81) ** 0.5], [0.901, (1 - 0.901**2) ** 0.5], [0.0, 1.0]])
+    rough = torch.tensor([[1.0, 0.905, 0.896, 0.0]])
+    found = screened_top_k(rough, rows[:1], torch.tensor([0]), 2, lambda index: rows[index])
+    assert found is not None
+    assert found[1].tolist() == [[0, 2]]
+    assert found[0].tolist() == [pytest.approx([1.0, 0.901])]
+
+
+def test_where_too_many_are_within_reach_the_exact_product_is_called_for():
+    rough = torch.zeros(1, 1000)
+    assert screened_top_k(rough, torch.zeros(1, 2), torch.tensor([0]), 2, lambda index: torch.zeros(1, 2)) is None
 
 
 class Sorted(TorchDispatchMode):

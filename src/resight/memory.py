@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from resight.errors import ConfigError, ShapeError
-from resight.neighbours import NeighbourLists, candidates, gram_energy, rank_counts, top_k
+from resight.neighbours import NeighbourLists, candidates, gram_energy, rank_counts, screened_top_k, top_k
 from resight.storage import Rows
 from resight.types import Candidates
 
@@ -116,19 +116,29 @@ class FeatureMemory:
         return result
 
     def list_neighbours(
-        self, length: int, *, rows: int | None = None, progress: Callable[[int], object] | None = None
+        self,
+        length: int,
+        *,
+        rows: int | None = None,
+        precision: str = "float32",
+        progress: Callable[[int], object] | None = None,
     ) -> None:
         """Keep, until the rows change, the `length` most similar rows of the first `rows` (None: of every) row.
 
-        One pass over the N×N products, after which `top` and `outranked` seldom need another. `progress` is told the
-        number of rows of each block done.
+        One pass over the N×N products, after which `top` and `outranked` seldom need another. `precision` "bfloat16"
+        looks for them in bfloat16 and scores in float32 all that could be among them, so the lists are the same.
+        `progress` is told the number of rows of each block done.
         """
         self.lists = None
         length, rows = min(length, len(self)), len(self) if rows is None else rows
         scores = torch.empty(rows, length, dtype=self.rows.data.dtype, device=self.rows.data.device)
         index = torch.empty(rows, length, dtype=torch.int32, device=self.rows.data.device)
+        rough = Rows(self.rows.data.bfloat16()) if precision == "bfloat16" and self.rows.whole else self.rows
         for block in torch.arange(rows, device=self.device).split(self.block_rows):
-            values, columns = top_k(product(self.read(block), self.rows), block, length)
+            left, found = self.read(block), None
+            if precision == "bfloat16":
+                found = screened_top_k(product(left.bfloat16(), rough), left, block, length, self.read)
+            values, columns = found or top_k(product(left, self.rows), block, length)
             at = block.to(index.device)
             scores[at], index[at] = values.to(scores), columns.to(index)
             if progress is not None:
@@ -229,7 +239,7 @@ def product(left: Float[Tensor, "b d"], rows: Rows, *, bias: Float[Tensor, " n"]
         return left @ rows.data.T if bias is None else torch.addmm(bias, left, rows.data.T)
     out = torch.empty(len(left), len(rows), dtype=left.dtype, device=left.device)
     for first, block in rows.blocks():
-        part = left @ block.T
+        part = left @ block.T.to(left.dtype)
         out[:, first : first + len(block)] = part if bias is None else part + bias[first : first + len(block)]
     return out
 

@@ -4,6 +4,7 @@ All works on blocks of rows of that matrix, (b, n), on any device. Nothing sorts
 counts, so the cost grows with N as the products do.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -60,6 +61,37 @@ def best(scores: Float[Tensor, "b n"], count: Int[Tensor, " b"]) -> Bool[Tensor,
     room = count - marked.sum(dim=1, keepdim=True)
     ties &= ties.cumsum(dim=1) <= room
     return (marked | ties) & (count > 0)
+
+
+ROUNDING = 2**-7 + 2**-8 + 2**-10
+"""By how much the product of two unit rows in bfloat16 may be off: both factors, the result, and the summing up."""
+
+
+def screened_top_k(
+    rough: Float[Tensor, "b n"],
+    left: Float[Tensor, "b d"],
+    own: Int[Tensor, " b"],
+    count: int,
+    read: Callable[[Tensor], Tensor],
+) -> tuple[Float[Tensor, "b k"], Int[Tensor, "b k"]] | None:
+    """`top_k` of left · Mᵀ from scores `rough` by at most `ROUNDING`: all that could belong to it is scored again.
+
+    The columns are those of the exact scores, and so are the scores. None where so many columns are within reach that
+    an exact product is the shorter way. `rough` is changed. `read` gives rows of M.
+    """
+    n = rough.shape[1]
+    rough.scatter_(1, own.unsqueeze(1), torch.inf)
+    edge = rough.topk(min(count, n), dim=1).values[:, -1:].float() - 2 * ROUNDING
+    reach = int((rough >= edge).sum(dim=1).max())
+    if reach > min(n, 16 * count + 256):
+        return None
+    columns = rough.topk(reach, dim=1).indices.sort(dim=1).values
+    scores = torch.cat(
+        [torch.bmm(read(c), q.unsqueeze(2)).squeeze(2) for c, q in zip(columns.split(16), left.split(16), strict=True)]
+    )
+    first = columns == own.unsqueeze(1)
+    order = scores.masked_fill(first, torch.inf).sort(dim=1, descending=True, stable=True).indices[:, :count]
+    return scores.gather(1, order), columns.gather(1, order)
 
 
 USUAL = 64

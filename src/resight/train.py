@@ -25,6 +25,9 @@ from resight.types import UNKNOWN_CAMID, Loss, Miner, SparsePositives
 
 LOG_EVERY = 10  # steps
 
+LIST_LENGTH = 64
+"""Neighbours that are listed of each image where the miner itself asks for no number but bfloat16 is wished for."""
+
 
 @dataclass
 class Parts:
@@ -149,8 +152,9 @@ def mine_all(parts: Parts, miner: Miner) -> SparsePositives:
     if parts.recipe.miner.by_camera and bool((parts.camids != UNKNOWN_CAMID).any()):
         rows = standardise_by_camera(memory.rows, parts.camids)
         memory = FeatureMemory(len(rows), rows.dim, rows=rows)
-    if list_length := getattr(miner, "list_length", 0):  # ranks are asked of it: list every image's neighbours once
-        memory.list_neighbours(list_length)
+    half = parts.recipe.miner.precision == "bfloat16"
+    if length := getattr(miner, "list_length", LIST_LENGTH if half else 0):
+        memory.list_neighbours(length, precision=parts.recipe.miner.precision)
     everyone = torch.arange(len(memory), device=parts.device)
     mined = SparsePositives.from_blocks(miner(memory, block) for block in everyone.split(memory.block_rows))
     memory.forget()
