@@ -33,6 +33,8 @@ lint: setup  ## check style and types
 bench: setup  ## measure the claims in benchmarks/
 	$(BIN)/python benchmarks/gsmlp_exact.py
 	$(BIN)/python benchmarks/input_pipeline.py
+	$(BIN)/python benchmarks/mining.py
+	$(BIN)/python benchmarks/memory_on_disk.py
 
 check: lint  ## lint, and the tests with their coverage
 	$(BIN)/python -m pytest --cov

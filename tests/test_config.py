@@ -26,6 +26,29 @@ def test_gsmlp_has_the_published_settings():
     assert recipe.backbone.name == "resnet50"
 
 
+def test_ssml_has_the_published_settings():
+    recipe = load_recipe("ssml")
+    assert (recipe.miner.name, recipe.miner.schedule, recipe.loss.name) == ("dplm", "batch", "dtl")
+    assert recipe.miner.options == {"tau": 0.6, "min_candidates": 10, "max_candidates": 0, "neighbourhood": 100}
+    assert recipe.loss.options == {"delta": 0.4, "hard_negative_share": 0.01}
+    assert (recipe.train.epochs, recipe.train.warmup_epochs, recipe.memory.refill_every) == (60, 6, 5)
+
+
+def test_mmcl_has_the_published_settings():
+    recipe = load_recipe("mmcl")
+    assert (recipe.miner.name, recipe.miner.schedule, recipe.loss.name) == ("mplp", "batch", "mmcl")
+    assert (recipe.miner.options["tau"], recipe.loss.options) == (0.6, {"delta": 5.0, "hard_negative_share": 0.01})
+    assert (recipe.train.epochs, recipe.train.warmup_epochs, recipe.memory.refill_every) == (60, 6, 0)
+    # alpha = 0.5 · epoch / 60, epochs counted from 0: the first one keeps nothing of the old row
+    shares = [recipe.memory.momentum_at(epoch, 60) for epoch in (1, 31, 60)]
+    assert shares == pytest.approx([0.0, 0.25, 0.5 * 59 / 60])
+
+
+def test_bfloat16_lists_need_labels_of_a_whole_epoch():
+    with pytest.raises(ConfigError, match=r'miner.precision = "bfloat16" needs miner.schedule = "epoch", got "batch"'):
+        load_recipe("gsmlp", overrides=["miner.precision=bfloat16"])
+
+
 def test_small_settings_apply_below_their_bound_only():
     assert load_recipe("gsmlp", images=4999).backbone.name == "efficientnet_lite0"
     assert load_recipe("gsmlp", images=5000).backbone.name == "resnet50"

@@ -1,5 +1,6 @@
 """One whole small run, and the promises around it: labels never leak, a killed run resumes bit for bit."""
 
+import dataclasses
 import json
 import os
 import random
@@ -95,6 +96,40 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(people: Path,
     a, b, c = (weights(tmp_path / name) for name in "abc")
     assert all(torch.equal(a[name], b[name]) for name in a)
     assert any(not torch.equal(a[name], c[name]) for name in a)
+
+
+@pytest.mark.parametrize("recipe", ["mmcl", "ssml"])
+@pytest.mark.parametrize("schedule", ["batch", "epoch"])
+def test_every_recipe_runs_with_both_schedules(people: Path, tmp_path: Path, recipe: str, schedule: str):
+    by_camera = "miner.by_camera=" + str(schedule == "epoch").lower()
+    wanted = request(people, tmp_path / "run", "miner.tau=0.3", f"miner.schedule={schedule}", by_camera)
+    run_training(dataclasses.replace(wanted, recipe=recipe), say=quiet)
+    mined = [e["positives_per_image"] for e in read_events(tmp_path / "run/log.jsonl") if e["event"] == "epoch"]
+    assert mined[0] == 1 and mined[-1] > 1
+
+
+@pytest.mark.parametrize("schedule", ["batch", "epoch"])
+def test_a_memory_on_disk_trains_to_the_same_weights(people: Path, tmp_path: Path, schedule: str):
+    by_camera = "miner.by_camera=" + str(schedule == "epoch").lower()
+    for place in ("ram", "disk"):
+        train(people, tmp_path / place, f"miner.schedule={schedule}", by_camera, memory=place)
+    one, other = weights(tmp_path / "ram"), weights(tmp_path / "disk")
+    assert all(torch.allclose(one[name], other[name], atol=1e-4) for name in one if one[name].is_floating_point())
+
+
+def test_where_the_memory_goes_is_said_before_the_start(people: Path, tmp_path: Path):
+    said: list[str] = []
+    run_training(request(people, tmp_path / "run", "train.epochs=1", memory="disk"), say=said.append)
+    assert any(text.startswith("feature memory: 24 x 512 on disk") and "to work on it; free:" in text for text in said)
+
+
+def test_frozen_stages_keep_their_weights_and_statistics(people: Path, tmp_path: Path):
+    train(people, tmp_path / "one", "train.epochs=1", "backbone.frozen_stages=2", "train.freeze_batchnorm=false")
+    train(people, tmp_path / "two", "train.epochs=2", "backbone.frozen_stages=2", "train.freeze_batchnorm=false")
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    same = {name for name in one if name.startswith("trunk.") and torch.equal(one[name], two[name])}
+    assert {"trunk.layer1.0.conv1.weight", "trunk.layer2.0.conv1.weight", "trunk.layer2.0.bn1.running_mean"} <= same
+    assert not any(name.startswith(("trunk.layer3", "trunk.layer4")) and name.endswith("conv1.weight") for name in same)
 
 
 def test_a_run_killed_in_the_middle_of_an_epoch_resumes_bit_for_bit(people: Path, tmp_path: Path):

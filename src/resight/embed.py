@@ -80,7 +80,13 @@ def settle_batchnorm(
     `neck_only`: leave the trunk's statistics as they are.
     """
     part = model.neck if neck_only else model
-    norms = [m for m in part.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    norms = [
+        m
+        for m in part.modules()
+        if isinstance(m, nn.modules.batchnorm._BatchNorm)
+        and m.track_running_stats
+        and not (m.affine and not m.weight.requires_grad)  # a frozen stage keeps its statistics too
+    ]
     momenta, modes = [m.momentum for m in norms], [m.training for m in norms]
     place = next(model.parameters()).device
     index = torch.arange(len(pixels))[:: max(1, len(pixels) // SETTLE_IMAGES)]

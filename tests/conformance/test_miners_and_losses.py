@@ -68,3 +68,14 @@ def test_gradients_of_every_loss(name: str):
     positives = torch.rand(3, 20) < 0.2
     positives[:, 0] = True
     assert torch.autograd.gradcheck(lambda z: LOSSES[name]()(z, positives), scores)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("miner", MINERS)
+def test_any_miner_runs_with_any_loss(miner: str, loss: str):
+    memory, index = memory_of(60, 4), torch.tensor([3, 50, 17])
+    embeddings = normalize(memory.read(index) + 0.3, dim=1).requires_grad_()
+    value = LOSSES[loss]()(memory.scores(embeddings), MINERS[miner]()(memory, index))
+    value.backward()
+    assert torch.isfinite(value)
+    assert embeddings.grad is not None and torch.isfinite(embeddings.grad).all() and embeddings.grad.abs().sum() > 0
