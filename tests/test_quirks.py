@@ -12,13 +12,13 @@ from resight import prepare
 from resight.artifacts import BEST_ON_TEST, load_model
 from resight.backbones import BackboneConfig, build_model
 from resight.checkpoint import checkpoints, read_header, read_tensors
-from resight.config import load_recipe
 from resight.data.synthetic import SyntheticConfig, write_synthetic
 from resight.data.transforms import AugmentConfig
 from resight.embed import embed
 from resight.errors import CheckpointError, ConfigError, DataError
 from resight.evaluate import RetrievalResult
 from resight.quirks import with_gallery
+from resight.recipes import load_recipe
 from resight.refill import embed_augmented, plain_batches
 from resight.report import write_report
 from resight.run import TrainRequest, run_training

@@ -13,9 +13,10 @@ import torch
 from resight import __version__
 from resight.backbones import ReidModel, build_model
 from resight.checkpoint import read_header, read_tensors, sync, write_tensors
-from resight.config import Recipe, as_tables, parse_recipe
+from resight.config import Recipe
 from resight.data.transforms import Normalisation
 from resight.errors import CheckpointError
+from resight.recipes import as_tables, parse_recipe
 from resight.runlog import read_events
 
 BEST_ON_TEST = "best-on-test.safetensors"

@@ -5,17 +5,15 @@ RUN/recipe.toml  log.jsonl  tensorboard/  checkpoints/epoch-*.safetensors  model
 
 import dataclasses
 import hashlib
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
 from resight import __version__
-from resight.artifacts import BEST_ON_TEST, machine, save_model, summarise, write_text
+from resight.artifacts import machine, save_model, summarise, write_text
 from resight.audit import PositivesAudit
 from resight.backbones import build_model
 from resight.checkpoint import (
@@ -24,7 +22,7 @@ from resight.checkpoint import (
     read_header,
     save_checkpoint,
 )
-from resight.config import Recipe, as_tables, as_toml, parse_recipe, read_tables
+from resight.config import Recipe
 from resight.data.digests import content_digests, default_cache_dir
 from resight.data.formats import read_dataset
 from resight.data.leaks import find_leaks, refuse_leaks
@@ -34,15 +32,12 @@ from resight.miners import MINERS
 from resight.placement import place_memory
 from resight.prepare import Progress, TestSet, choose_device, choose_precision, input_size, open_split, open_test_set
 from resight.quirks import BestOnTest, caveats, check_can_select, with_gallery
+from resight.recipes import as_tables, as_toml, parse_recipe, read_tables
+from resight.run_folder import check_folder, claimed, last_epoch
 from resight.runlog import Listener, RunLog, TensorBoardListener
 from resight.styled import add_styles, refuse_other_styles, refuse_style_leaks, wanted_styles, with_camstyle
 from resight.train import Hooks, Parts, evaluation_is_due, train
 from resight.types import UNKNOWN_CAMID, Dataset, Split, UnlabelledImages
-
-OURS = (
-    *("recipe.toml", "log.jsonl", "tensorboard", "checkpoints"),
-    *("model.safetensors", BEST_ON_TEST, "summary.json", "report.html"),
-)
 
 
 @dataclass(frozen=True)
@@ -79,7 +74,7 @@ def run_training(
 
     Everything that can be wrong with the input is found before the run folder is touched.
     """
-    check_folder(request)
+    check_folder(request.out, resume=request.resume, overwrite=request.overwrite)
     cache_dir = request.cache_dir or default_cache_dir()
     found = read_dataset(request.data, request.format)
     if not len(found.train):
@@ -112,7 +107,7 @@ def run_training(
             parts, styles.folder, split.paths, cache_dir, skip_broken=request.skip_broken, progress=decoding
         )
 
-    with claimed(request) as first_epoch:
+    with claimed(request.out, resume=request.resume) as first_epoch:
         log = RunLog(request.out / "log.jsonl", (TensorBoardListener(request.out / "tensorboard"), *listeners))
         try:
             if first_epoch > 1:
@@ -247,59 +242,6 @@ def build_parts(
         camids=torch.tensor(images.camids, device=device),
     )
     return parts, said
-
-
-def check_folder(request: TrainRequest) -> None:
-    """Refuse a RUN folder that is not what the flags say.
-
-    Raises:
-        ConfigError: it exists without --resume or --overwrite, or there is nothing to resume.
-    """
-    if request.resume and request.overwrite:
-        raise ConfigError("--resume and --overwrite exclude each other; give one of them")
-    if request.resume:
-        if not (request.out / "recipe.toml").is_file():
-            raise ConfigError(f"--resume needs the folder of an earlier run, got {request.out}; start without --resume")
-    elif request.out.exists() and (not request.out.is_dir() or any(request.out.iterdir())) and not request.overwrite:
-        raise ConfigError(
-            f"{request.out} exists already; go on with it by --resume, replace it by --overwrite, or give another --out"
-        )
-
-
-class claimed:  # noqa: N801 - used as a function
-    """Hold the run folder's lock, cleared or ready to resume; gives the first epoch to train."""
-
-    def __init__(self, request: TrainRequest) -> None:
-        self.request = request
-
-    def __enter__(self) -> int:
-        out = self.request.out
-        out.mkdir(parents=True, exist_ok=True)
-        self.lock = FileLock(out / ".lock", timeout=0)
-        try:
-            self.lock.acquire()
-        except Timeout as error:
-            raise ConfigError(f"another process is training in {out}; wait for it or give another --out") from error
-        if self.request.resume:
-            for left in (out / "checkpoints").glob("*.tmp"):
-                left.unlink()
-            return last_epoch(out) + 1
-        for name in OURS:
-            if (out / name).is_dir():
-                shutil.rmtree(out / name)
-            else:
-                (out / name).unlink(missing_ok=True)
-        return 1
-
-    def __exit__(self, *exception: object) -> None:
-        self.lock.release()
-        (self.request.out / ".lock").unlink(missing_ok=True)
-
-
-def last_epoch(out: Path) -> int:
-    """Give the last epoch of which a checkpoint exists, 0 where there is none."""
-    found = checkpoints(out / "checkpoints")
-    return int(found[-1].stem.removeprefix("epoch-")) if found else 0
 
 
 def run_header(parts: Parts, digests: list[str]) -> dict[str, Any]:

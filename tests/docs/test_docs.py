@@ -9,7 +9,7 @@ import pytest
 import typer.main
 
 from resight.cli import app
-from resight.config import load_recipe
+from resight.recipes import load_recipe
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

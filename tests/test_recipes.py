@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from resight.config import as_toml, load_recipe, parse_recipe, recipe_names
 from resight.errors import ConfigError
+from resight.recipes import as_toml, load_recipe, parse_recipe, recipe_names
 
 
 @pytest.mark.parametrize("name", recipe_names())
