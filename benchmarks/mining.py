@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from pathlib import Path
 
 import numpy as np
@@ -105,7 +106,9 @@ def per_epoch(name: str, features: torch.Tensor, rows: int, counted: Counted) ->
     began = time.perf_counter()
     once = 0.0
     if length := getattr(miner, "list_length", 0):
-        memory.list_neighbours(length, rows=rows)  # what the walks ask of rows beyond the share is counted directly
+        deque(
+            memory.list_neighbours(length, rows=rows), maxlen=0
+        )  # what the walks ask of rows beyond the share is counted directly
     if name == "gsmlp":
         memory.adjacency_distance(torch.arange(1))
         once = time.perf_counter() - began

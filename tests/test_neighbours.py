@@ -1,5 +1,7 @@
 """Neighbour lists against sorted rows, the same labels by lists and by counts, and that nothing sorts N."""
 
+from collections import deque
+
 import pytest
 import torch
 from torch import Tensor
@@ -45,20 +47,20 @@ def test_labels_from_lists_equal_labels_from_products(name: str, kind: str, leng
     miner = MINERS[name](k=4) if name == "knn" else MINERS[name]() if name == "self_only" else MINERS[name](0.5, 3)
     everyone = torch.arange(30)
     listed = FeatureMemory.of(features)
-    listed.list_neighbours(length)
+    deque(listed.list_neighbours(length), maxlen=0)
     assert torch.equal(miner(listed, everyone), miner(FeatureMemory.of(features), everyone))
 
 
 def test_lists_of_some_rows_serve_those_and_leave_the_others_to_be_counted():
     features, everyone = clustered(60, 8, 5, 0.5, 3), torch.arange(60)
     some = FeatureMemory.of(features)
-    some.list_neighbours(20, rows=25)
+    deque(some.list_neighbours(20, rows=25), maxlen=0)
     assert torch.equal(MINERS["mplp"](0.5)(some, everyone), MINERS["mplp"](0.5)(FeatureMemory.of(features), everyone))
 
 
 def test_lists_are_dropped_when_a_row_changes():
     memory = FeatureMemory.of(clustered(20, 8, 3, 0.5, 0))
-    memory.list_neighbours(5)
+    deque(memory.list_neighbours(5), maxlen=0)
     memory.update(torch.tensor([1]), memory.read(torch.tensor([2])), 0.5)
     assert memory.lists is None
 
@@ -70,7 +72,7 @@ def test_lists_looked_for_in_bfloat16_are_those_of_float32(dim: int, spread: flo
     lists = []
     for precision in ("float32", "bfloat16"):
         memory = FeatureMemory.of(features)
-        memory.list_neighbours(12, precision=precision)
+        deque(memory.list_neighbours(12, precision=precision), maxlen=0)
         assert memory.lists is not None
         lists.append(memory.lists)
     assert torch.allclose(lists[0].scores, lists[1].scores, atol=1e-6)
@@ -120,7 +122,7 @@ def test_nothing_as_long_as_the_memory_is_sorted(name: str, listed: bool):
     miner, index = MINERS[name](), torch.arange(0, 3000, 100)
     with Sorted() as sorts:
         if listed:
-            memory.list_neighbours(100)
+            deque(memory.list_neighbours(100), maxlen=0)
         mined = miner(memory, index)
     assert int(mined.sum()) > len(index)  # there was something to rank
     assert sorts.lengths and max(sorts.lengths) <= 300

@@ -123,6 +123,17 @@ def test_where_the_memory_goes_is_said_before_the_start(people: Path, tmp_path: 
     assert any(text.startswith("feature memory: 24 x 512 on disk") and "to work on it; free:" in text for text in said)
 
 
+def test_long_mining_is_heard_of(people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("resight.train.MINING_EVERY", -1)
+    monkeypatch.setattr("resight.memory.PRODUCT_BYTES", 10 * 24 * 4)  # ten rows at a time
+    train(people, tmp_path / "run", "train.epochs=2", "miner.name=mplp")
+    told = [
+        (e["epoch"], e["done"], e["total"]) for e in read_events(tmp_path / "run/log.jsonl") if e["event"] == "mining"
+    ]
+    # the first epoch is the warm-up; in the second 24 rows are listed, then mined
+    assert told == [(2, done, 48) for done in (10, 20, 24, 34, 44, 48)]
+
+
 def test_frozen_stages_keep_their_weights_and_statistics(people: Path, tmp_path: Path):
     train(people, tmp_path / "one", "train.epochs=1", "backbone.frozen_stages=2", "train.freeze_batchnorm=false")
     train(people, tmp_path / "two", "train.epochs=2", "backbone.frozen_stages=2", "train.freeze_batchnorm=false")

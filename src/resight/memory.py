@@ -3,7 +3,7 @@
 The papers call it look-up table or feature dictionary. `FeatureMemory` is its only writer.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -115,19 +115,12 @@ class FeatureMemory:
             result[pairs[mine]] = ranks > limit[pairs[mine]]
         return result
 
-    def list_neighbours(
-        self,
-        length: int,
-        *,
-        rows: int | None = None,
-        precision: str = "float32",
-        progress: Callable[[int], object] | None = None,
-    ) -> None:
+    def list_neighbours(self, length: int, *, rows: int | None = None, precision: str = "float32") -> Iterator[int]:
         """Keep, until the rows change, the `length` most similar rows of the first `rows` (None: of every) row.
 
-        One pass over the N×N products, after which `top` and `outranked` seldom need another. `precision` "bfloat16"
-        looks for them in bfloat16 and scores in float32 all that could be among them, so the lists are the same.
-        `progress` is told the number of rows of each block done.
+        One pass over the N×N products, after which `top` and `outranked` seldom need another; gives the number of rows
+        of each block done, and keeps the lists when it has come to its end. `precision` "bfloat16" looks for them in
+        bfloat16 and scores in float32 all that could be among them, so the lists are the same.
         """
         self.lists = None
         length, rows = min(length, len(self)), len(self) if rows is None else rows
@@ -141,8 +134,7 @@ class FeatureMemory:
             values, columns = found or top_k(product(left, self.rows), block, length)
             at = block.to(index.device)
             scores[at], index[at] = values.to(scores), columns.to(index)
-            if progress is not None:
-                progress(len(block))
+            yield len(block)
         self.lists = NeighbourLists(scores, index, len(self))
 
     def adjacency_distance(self, index: Int[Tensor, " b"]) -> Float[Tensor, "b n"]:

@@ -59,6 +59,12 @@ class ProgressListener:
 
     on_resume = on_start
 
+    def on_mining(self, record: dict[str, Any]) -> None:
+        """Say how far the mining before an epoch has come."""
+        self.bar.start()
+        share = record["done"] / record["total"]
+        self.bar.update(self.task, description=f"epoch {record['epoch']}/{self.epochs}: mining {share:.0%}")
+
     def on_step(self, record: dict[str, Any]) -> None:
         """Move the bar."""
         self.bar.start()

@@ -31,7 +31,7 @@ class RunLog:
         if self._file is not None:
             self._file.write(json.dumps(record) + "\n")
             self._file.flush()
-            if name != "step":
+            if name not in ("step", "mining"):
                 os.fsync(self._file.fileno())
         for listener in self.listeners:
             listener(record)

@@ -25,6 +25,8 @@ from resight.types import UNKNOWN_CAMID, Loss, Miner, SparsePositives
 
 LOG_EVERY = 10  # steps
 
+MINING_EVERY = 5  # seconds
+
 LIST_LENGTH = 64
 """Neighbours that are listed of each image where the miner itself asks for no number but bfloat16 is wished for."""
 
@@ -76,7 +78,9 @@ def train(parts: Parts, hooks: Hooks, *, first_epoch: int = 1) -> None:
         refill_seconds = time.perf_counter() - began
         parts.memory.forget()  # rebuilt exactly when next asked for, so a resumed run meets the same numbers
         miner = parts.miner if epoch > settings.warmup_epochs else SelfOnly()
-        mined = mine_all(parts, miner) if parts.recipe.miner.schedule == "epoch" else None
+        mined = None
+        if parts.recipe.miner.schedule == "epoch" and miner is parts.miner:
+            mined = mine_all(parts, mining_progress(hooks.log, epoch))
         mining_seconds = time.perf_counter() - began - refill_seconds
 
         record = train_epoch(parts, hooks, epoch, miner, mined)
@@ -146,19 +150,40 @@ def train_epoch(
     return {"loss": round(float(losses) / seen, 6), "positives_per_image": round(float(count) / seen, 3)}
 
 
-def mine_all(parts: Parts, miner: Miner) -> SparsePositives:
-    """Mine every image once, in blocks, from the memory as it is now."""
-    memory = parts.memory
-    if parts.recipe.miner.by_camera and bool((parts.camids != UNKNOWN_CAMID).any()):
+def mine_all(parts: Parts, progress: Callable[[int, int], None] = lambda done, total: None) -> SparsePositives:
+    """Mine every image once, in blocks, from the memory as it is now; `progress` is told rows done and rows in all."""
+    memory, miner, settings = parts.memory, parts.miner, parts.recipe.miner
+    if settings.by_camera and bool((parts.camids != UNKNOWN_CAMID).any()):
         rows = standardise_by_camera(memory.rows, parts.camids)
         memory = FeatureMemory(len(rows), rows.dim, rows=rows)
-    half = parts.recipe.miner.precision == "bfloat16"
-    if length := getattr(miner, "list_length", LIST_LENGTH if half else 0):
-        memory.list_neighbours(length, precision=parts.recipe.miner.precision)
-    everyone = torch.arange(len(memory), device=parts.device)
-    mined = SparsePositives.from_blocks(miner(memory, block) for block in everyone.split(memory.block_rows))
+    length = getattr(miner, "list_length", LIST_LENGTH if settings.precision == "bfloat16" else 0)
+    done, total = 0, len(memory) * (2 if length else 1)
+    if length:
+        for rows_listed in memory.list_neighbours(length, precision=settings.precision):
+            done += rows_listed
+            progress(done, total)
+
+    def blocks() -> Iterator[Tensor]:
+        for number, block in enumerate(torch.arange(len(memory), device=parts.device).split(memory.block_rows)):
+            yield miner(memory, block)
+            progress(done + number * memory.block_rows + len(block), total)
+
+    mined = SparsePositives.from_blocks(blocks())
     memory.forget()
     return mined
+
+
+def mining_progress(log: RunLog, epoch: int) -> Callable[[int, int], None]:
+    """Log how far the mining of an epoch has come, every few seconds where it takes that long."""
+    told = time.monotonic()
+
+    def progress(done: int, total: int) -> None:
+        nonlocal told
+        if time.monotonic() - told > MINING_EVERY:
+            told = time.monotonic()
+            log.event("mining", epoch=epoch, done=done, total=total)
+
+    return progress
 
 
 def refill_is_due(recipe: Recipe, epoch: int) -> bool:
