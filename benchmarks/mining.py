@@ -21,7 +21,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import deque
 from pathlib import Path
 
 import numpy as np
@@ -105,9 +104,9 @@ def per_epoch(name: str, features: torch.Tensor, rows: int, counted: Counted) ->
     memory, miner, images = FeatureMemory.of(features), MINERS[name](), len(features)
     began = time.perf_counter()
     once = 0.0
-    if length := getattr(miner, "list_length", 0):
+    if getattr(miner, "reads_ranks", False):
         deque(
-            memory.list_neighbours(length, rows=rows), maxlen=0
+            memory.list_neighbours(miner.list_length, rows=rows), maxlen=0
         )  # what the walks ask of rows beyond the share is counted directly
     if name == "gsmlp":
         memory.adjacency_distance(torch.arange(1))

@@ -11,14 +11,15 @@ import torch
 
 from resight.checkpoint import checkpoints, load_checkpoint, read_header, read_tensors, save_checkpoint, write_tensors
 from resight.errors import CheckpointError
+from resight.memory import FeatureMemory
 
 
-def small_parts() -> tuple[torch.nn.Module, torch.optim.Optimizer, torch.Tensor]:
+def small_parts() -> tuple[torch.nn.Module, torch.optim.Optimizer, FeatureMemory]:
     model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     model(torch.randn(8, 3)).square().sum().backward()
     optimizer.step()
-    return model, optimizer, torch.randn(5, 4)
+    return model, optimizer, FeatureMemory.of(torch.randn(5, 4))
 
 
 def test_model_optimiser_and_memory_come_back(tmp_path: Path):
@@ -27,7 +28,7 @@ def test_model_optimiser_and_memory_come_back(tmp_path: Path):
     other, other_optimizer, other_memory = small_parts()
     header = load_checkpoint(path, other, other_optimizer, other_memory)
     assert (header["epoch"], header["recipe"]) == (3, {"name": "x"})
-    assert torch.equal(memory, other_memory)
+    assert torch.equal(memory.features, other_memory.features)
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, other.state_dict()[name])
     for row, state in optimizer.state_dict()["state"].items():
@@ -74,7 +75,7 @@ def test_a_memory_of_another_size_is_refused(tmp_path: Path):
     path = save_checkpoint(tmp_path, 1, *small_parts(), {})
     model, optimizer, _ = small_parts()
     with pytest.raises(CheckpointError, match=r"holds a memory of \(5, 4\), this data needs \(6, 4\)"):
-        load_checkpoint(path, model, optimizer, torch.zeros(6, 4))
+        load_checkpoint(path, model, optimizer, FeatureMemory(6, 4))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file size limits are POSIX")

@@ -64,9 +64,10 @@ def test_equals_the_direct_form_on_a_larger_memory(dtype: torch.dtype):
 
 def test_identical_images_keep_their_order_and_the_own_index():
     features = torch.nn.functional.normalize(torch.ones(30, 4), dim=1)
-    mined = GSMLP(tau=0.9, min_candidates=3)(FeatureMemory.of(features), torch.tensor([0, 29]))
-    assert mined[0].all()
-    assert mined[1].all()
+    index = torch.tensor([0, 29])
+    mined = GSMLP(tau=0.9, min_candidates=3, max_candidates=3)(FeatureMemory.of(features), index)
+    assert sets(mined) == [{0, 1, 2}, {0, 1, 29}]
+    assert GSMLP(tau=0.9, min_candidates=3)(FeatureMemory.of(features), index).all()
 
 
 def test_an_image_that_nothing_resembles_keeps_itself_only():

@@ -1,16 +1,16 @@
 """Neighbour lists against sorted rows, the same labels by lists and by counts, and that nothing sorts N."""
 
-from collections import deque
-
 import pytest
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import resight.neighbours
 from memories import KINDS, clustered
 from resight.memory import FeatureMemory
 from resight.miners import MINERS
-from resight.neighbours import ROUNDING, among_closest, best, rank_counts, screened_top_k, top_k
+from resight.neighbours import ROUNDING, among_closest, best, exact_where_close, rank_counts, top_k
+from resight.storage import Rows
 
 
 def test_the_own_column_comes_first_and_equals_keep_their_order():
@@ -47,20 +47,20 @@ def test_labels_from_lists_equal_labels_from_products(name: str, kind: str, leng
     miner = MINERS[name](k=4) if name == "knn" else MINERS[name]() if name == "self_only" else MINERS[name](0.5, 3)
     everyone = torch.arange(30)
     listed = FeatureMemory.of(features)
-    deque(listed.list_neighbours(length), maxlen=0)
+    listed.list_neighbours(length)
     assert torch.equal(miner(listed, everyone), miner(FeatureMemory.of(features), everyone))
 
 
 def test_lists_of_some_rows_serve_those_and_leave_the_others_to_be_counted():
     features, everyone = clustered(60, 8, 5, 0.5, 3), torch.arange(60)
     some = FeatureMemory.of(features)
-    deque(some.list_neighbours(20, rows=25), maxlen=0)
+    some.list_neighbours(20, rows=25)
     assert torch.equal(MINERS["mplp"](0.5)(some, everyone), MINERS["mplp"](0.5)(FeatureMemory.of(features), everyone))
 
 
 def test_lists_are_dropped_when_a_row_changes():
     memory = FeatureMemory.of(clustered(20, 8, 3, 0.5, 0))
-    deque(memory.list_neighbours(5), maxlen=0)
+    memory.list_neighbours(5)
     memory.update(torch.tensor([1]), memory.read(torch.tensor([2])), 0.5)
     assert memory.lists is None
 
@@ -72,7 +72,7 @@ def test_lists_looked_for_in_bfloat16_are_those_of_float32(dim: int, spread: flo
     lists = []
     for precision in ("float32", "bfloat16"):
         memory = FeatureMemory.of(features)
-        deque(memory.list_neighbours(12, precision=precision), maxlen=0)
+        memory.list_neighbours(12, precision=precision)
         assert memory.lists is not None
         lists.append(memory.lists)
     assert torch.allclose(lists[0].scores, lists[1].scores, atol=1e-6)
@@ -91,19 +91,27 @@ def test_a_column_that_bfloat16_puts_too_low_is_found():
     # Exact scores .900 and .901 in columns 1 and 2; the rough ones, each off by less than the bound, in reverse order.
     rows = torch.tensor([[1.0, 0.0], [0.9, (1 - 0.81) ** 0.5], [0.901, (1 - 0.901**2) ** 0.5], [0.0, 1.0]])
     rough = torch.tensor([[1.0, 0.905, 0.896, 0.0]])
-    found = screened_top_k(rough, rows[:1], torch.tensor([0]), 2, lambda index: rows[index])
-    assert found is not None
-    assert found[1].tolist() == [[0, 2]]
-    assert found[0].tolist() == [pytest.approx([1.0, 0.901])]
+    values, columns = exact_where_close(rough, rows[:1], torch.tensor([0]), 2, Rows(rows))
+    assert columns.tolist() == [[0, 2]]
+    assert values[0].tolist() == pytest.approx([1.0, 0.901])
 
 
-def test_where_too_many_are_within_reach_the_exact_product_is_called_for():
-    rough = torch.zeros(1, 1000)
-    assert screened_top_k(rough, torch.zeros(1, 2), torch.tensor([0]), 2, lambda index: torch.zeros(1, 2)) is None
+def test_a_row_with_too_much_within_reach_is_given_a_whole_product_and_the_others_are_not(monkeypatch):
+    rows = torch.nn.functional.normalize(clustered(2000, 64, 100, 0.1, 0), dim=1)
+    rows[:900] = rows[0]  # of image 0 all of these are equally close
+    index, asked = torch.tensor([0, 1500]), []
+    plain = resight.neighbours.product
+    monkeypatch.setattr(resight.neighbours, "product", lambda left, of: (asked.append(len(left)), plain(left, of))[1])
+    rough = (rows[index].bfloat16() @ rows.bfloat16().T).clone()
+    values, columns = exact_where_close(rough, rows[index], index, 5, Rows(rows))
+    expected, places = top_k(rows[index] @ rows.T, index, 5)
+    assert asked == [1]
+    assert columns[0].tolist() == places[0].tolist() == [0, 1, 2, 3, 4]
+    assert torch.allclose(values, expected, atol=1e-6)
 
 
 class Sorted(TorchDispatchMode):
-    """Records the length of every axis that is sorted."""
+    """Records the length of every axis that is sorted, and how many every selection takes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -112,6 +120,8 @@ class Sorted(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if "sort" in func.__name__:
             self.lengths.append(args[0].shape[-1])
+        if "topk" in func.__name__:
+            self.lengths.append(args[1])
         return func(*args, **(kwargs or {}))
 
 
@@ -122,7 +132,7 @@ def test_nothing_as_long_as_the_memory_is_sorted(name: str, listed: bool):
     miner, index = MINERS[name](), torch.arange(0, 3000, 100)
     with Sorted() as sorts:
         if listed:
-            deque(memory.list_neighbours(100), maxlen=0)
+            memory.list_neighbours(100)
         mined = miner(memory, index)
     assert int(mined.sum()) > len(index)  # there was something to rank
     assert sorts.lengths and max(sorts.lengths) <= 300
@@ -148,7 +158,9 @@ def test_the_rows_that_a_batch_asks_for_do_not_grow_with_n(name: str, monkeypatc
     products, asked = Products(monkeypatch), []
     for images in (1000, 4000):
         rows = clustered(1000, 16, 100, 0.05, 1)
-        far = -rows.mean(dim=0, keepdim=True) + 0.01 * torch.randn(images - 1000, 16)
+        far = -rows.mean(dim=0, keepdim=True) + 0.01 * torch.randn(
+            images - 1000, 16, generator=torch.Generator().manual_seed(0)
+        )
         features = torch.cat([rows, torch.nn.functional.normalize(far, dim=1)])
         products.rows = 0
         MINERS[name](0.9)(FeatureMemory.of(features), torch.arange(20))

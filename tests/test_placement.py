@@ -46,7 +46,7 @@ def test_a_standardised_copy_doubles_the_rows():
 def test_what_was_chosen_is_said_in_numbers(tmp_path: Path):
     memory, said = place_memory("disk", Recipe(), (1000, 512), CPU, tmp_path)
     assert isinstance(memory.rows, DiskRows)
-    assert said.startswith(f"feature memory: 1000 x 512 on disk, in {tmp_path} (2.0 MB), up to ")
+    assert said.startswith(f"feature memory: 1000 x 512 on disk, in {tmp_path} (2.0 MB), about ")
 
 
 def test_a_place_without_room_is_refused_with_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

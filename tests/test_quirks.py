@@ -95,7 +95,7 @@ def test_a_published_refill_uses_and_moves_batchnorms_statistics_and_augments():
         model.load_state_dict(before)
         model.train()
         generator = torch.Generator().manual_seed(seed)
-        return embed_augmented(model, pixels, augmentation, generator, batch_size=4)
+        return torch.cat(list(embed_augmented(model, pixels, augmentation, generator, batch_size=4)))
 
     rows = refill(1, AugmentConfig())
     after = model.state_dict()

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from resight.errors import CheckpointError
+from resight.memory import FeatureMemory
 
 FORMAT = 1
 
@@ -110,35 +111,36 @@ def save_checkpoint(
     epoch: int,
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
-    memory: Tensor,
+    memory: FeatureMemory,
     header: Mapping[str, Any],
     *,
     keep: int = 2,
 ) -> Path:
     """Save all that training needs to go on after `epoch`; keeps the newest `keep` checkpoints."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {f"model/{name}": t for name, t in model.state_dict().items()} | {"memory": memory}
+    tensors = {f"model/{name}": t for name, t in model.state_dict().items()} | {"memory": memory.features}
     for row, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{row}/{name}": t for name, t in state.items() if isinstance(t, Tensor)}
     path = folder / f"epoch-{epoch:05d}.safetensors"
     write_tensors(path, tensors, {"epoch": epoch, **header})
+    memory.rows.release()
     for old in checkpoints(folder)[:-keep]:
         old.unlink()
     return path
 
 
 def load_checkpoint(
-    path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, memory: Tensor
+    path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, memory: FeatureMemory
 ) -> dict[str, Any]:
     """Put a checkpoint's state into model, optimiser and memory, in place, and give its header."""
     tensors, header = read_tensors(path)
     stored = tensors["memory"]
-    if stored.shape != memory.shape:
+    if stored.shape != memory.features.shape:
         raise CheckpointError(
-            f"{path} holds a memory of {tuple(stored.shape)}, this data needs {tuple(memory.shape)}; "
+            f"{path} holds a memory of {tuple(stored.shape)}, this data needs {tuple(memory.features.shape)}; "
             "resume with the data and recipe that the run began with"
         )
-    memory.copy_(stored)
+    memory.refill(stored.split(16384))
     model.load_state_dict(strip(tensors, "model/"))
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in strip(tensors, "optimizer/").items():

@@ -4,28 +4,19 @@ The papers call it look-up table or feature dictionary. `FeatureMemory` is its o
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from resight.errors import ConfigError, ShapeError
-from resight.neighbours import NeighbourLists, candidates, gram_energy, rank_counts, screened_top_k, top_k
-from resight.storage import Rows
+from resight.gram import Gram
+from resight.neighbours import NeighbourLists, candidates, exact_where_close, rank_counts, top_k
+from resight.storage import Rows, product
 from resight.types import Candidates
 
 PRODUCT_BYTES = 2**28
 """Size to which a block of rows of the similarity matrix may grow; see `FeatureMemory.block_rows`."""
-
-
-@dataclass
-class Gram:
-    """What adjacency distances need of all rows: G = MᵀM, the energies q_j = Σ_k s_jk², and s_jj."""
-
-    matrix: Float[Tensor, "d d"]
-    energy: Float[Tensor, " n"]
-    own: Float[Tensor, " n"]
 
 
 class FeatureMemory:
@@ -42,7 +33,8 @@ class FeatureMemory:
         self.gram: Gram | None = None
         self.lists: NeighbourLists | None = None
         # The last similarity product and whose it is: mining computes it, the update of the same step needs it again.
-        self._at_hand: tuple[Tensor, Tensor] | None = None
+        self._at_hand: tuple[Tensor, int, Tensor] | None = None
+        self._spare: Rows | None = None
 
     @classmethod
     def of(cls, features: Float[Tensor, "n d"]) -> "FeatureMemory":
@@ -72,15 +64,18 @@ class FeatureMemory:
         return self.rows.read(index)
 
     def scores(self, embeddings: Float[Tensor, "b d"]) -> Float[Tensor, "b n"]:
-        """Cosine of each embedding with each row; gradients flow to `embeddings` only."""
-        return _Scores.apply(embeddings, self.rows)
+        """Cosine of each embedding with each row; gradients flow to `embeddings` only. Before `update`, not after."""
+        if not self.rows.whole:
+            return _Scores.apply(embeddings, self.rows)
+        with torch.autocast(self.device.type, enabled=False):
+            return embeddings.to(self.features.dtype) @ self.features.T
 
     def similarity(self, index: Int[Tensor, " b"]) -> Float[Tensor, "b n"]:
         """s_ij of the rows at `index` with all rows; the own column holds s_ii (1, or 0 for a row not yet written)."""
-        if self._at_hand is None or self._at_hand[0] is not index:
+        if self._at_hand is None or self._at_hand[0] is not index or self._at_hand[1] != index._version:
             self._at_hand = None  # let the old one go before the new one takes its space
-            self._at_hand = (index, product(self.read(index), self.rows))
-        return self._at_hand[1]
+            self._at_hand = (index, index._version, product(self.read(index), self.rows))
+        return self._at_hand[2]
 
     def top(self, index: Int[Tensor, " b"], tau: float, least: int, most: int = 0) -> Candidates:
         """Top(i, K_i) of the rows at `index`: K_i = max(k_i, least) where k_i = |{j : s_ij ≥ tau}|, cut to `most`."""
@@ -115,23 +110,31 @@ class FeatureMemory:
             result[pairs[mine]] = ranks > limit[pairs[mine]]
         return result
 
-    def list_neighbours(self, length: int, *, rows: int | None = None, precision: str = "float32") -> Iterator[int]:
+    def list_neighbours(self, length: int, *, rows: int | None = None, precision: str = "float32") -> None:
         """Keep, until the rows change, the `length` most similar rows of the first `rows` (None: of every) row.
 
-        One pass over the N×N products, after which `top` and `outranked` seldom need another; gives the number of rows
-        of each block done, and keeps the lists when it has come to its end. `precision` "bfloat16" looks for them in
-        bfloat16 and scores in float32 all that could be among them, so the lists are the same.
+        One pass over the N×N products, after which `top` and `outranked` seldom need another. `precision` "bfloat16"
+        looks for them in bfloat16 and scores in float32 all that could be among them, so the lists are the same.
         """
+        for _ in self.listing(length, rows=rows, precision=precision):
+            pass
+
+    def listing(self, length: int, *, rows: int | None = None, precision: str = "float32") -> Iterator[int]:
+        """Do the work of `list_neighbours` a block at a time, and give the number of rows that each block held."""
+        if precision not in ("float32", "bfloat16"):
+            raise ConfigError(f"precision must be float32 or bfloat16, got '{precision}'")
         self.lists = None
         length, rows = min(length, len(self)), len(self) if rows is None else rows
         scores = torch.empty(rows, length, dtype=self.rows.data.dtype, device=self.rows.data.device)
         index = torch.empty(rows, length, dtype=torch.int32, device=self.rows.data.device)
         rough = Rows(self.rows.data.bfloat16()) if precision == "bfloat16" and self.rows.whole else self.rows
         for block in torch.arange(rows, device=self.device).split(self.block_rows):
-            left, found = self.read(block), None
+            left = self.read(block)
             if precision == "bfloat16":
-                found = screened_top_k(product(left.bfloat16(), rough), left, block, length, self.read)
-            values, columns = found or top_k(product(left, self.rows), block, length)
+                similarity = product(left.bfloat16(), rough)
+                values, columns = exact_where_close(similarity, left, block, length, self.rows)
+            else:
+                values, columns = top_k(product(left, self.rows), block, length)
             at = block.to(index.device)
             scores[at], index[at] = values.to(scores), columns.to(index)
             yield len(block)
@@ -140,16 +143,12 @@ class FeatureMemory:
     def adjacency_distance(self, index: Int[Tensor, " b"]) -> Float[Tensor, "b n"]:
         """Squared distance between rows of S, the similarity matrix with zero diagonal: d_ij² = ‖S_i − S_j‖².
 
-        Exact, without the N×N matrix, by one product: S_i·S_j = m_iᵀ G m_j − s_ij (s_ii + s_jj), where s_jj is 1 in
-        all rows whose s_ij is not 0, and ‖S_i‖² = q_i − s_ii². Never negative; 0 in the own column; smaller is closer.
+        Exact but for rounding, without the N×N matrix: see `gram`. Never negative; 0 in the own column; smaller is
+        closer.
         """
-        gram = self._built_gram()
-        rows = self.read(index)
-        length = gram.energy - gram.own.square()  # ‖S_j‖²
-        left = 2 * (1 + gram.own[index]).unsqueeze(1) * rows - 2 * (rows @ gram.matrix)
-        distance = product(left, self.rows, bias=length)
-        distance.add_(length[index].unsqueeze(1)).clamp_min_(0)
-        return distance.scatter_(1, index.unsqueeze(1), 0.0)
+        if self.gram is None:
+            self.gram = Gram.of(self.rows)
+        return self.gram.distance(index, self.rows)
 
     @torch.no_grad()
     def update(
@@ -183,10 +182,7 @@ class FeatureMemory:
             scores = self.scores(embeddings) if scores is None else scores
             old_scores = self.similarity(index)
             new_scores = (momentum * old_scores + (1 - momentum) * scores).div_(length)
-            self.gram.matrix += new.T @ new - old.T @ old
-            self.gram.energy += (new_scores.square_() - old_scores.square()).sum(dim=0)
-            self.gram.energy[index] = gram_energy(new, self.gram.matrix)
-            self.gram.own[index] = new.square().sum(dim=1)
+            self.gram.replace(index, (old, old_scores), (new, new_scores))
         self.rows.write(index, new)
         self.lists = self._at_hand = None
 
@@ -214,26 +210,11 @@ class FeatureMemory:
             f"a refill must be ({len(self)}, {self.rows.dim}), one row per training image, got ({images}, {dim})"
         )
 
-    def _built_gram(self) -> Gram:
-        if self.gram is None:
-            matrix = sum((rows.T @ rows for _, rows in self.rows.blocks()), start=torch.zeros((), device=self.device))
-            energy, own = (torch.empty(len(self), dtype=matrix.dtype, device=self.device) for _ in range(2))
-            for first, rows in self.rows.blocks():
-                energy[first : first + len(rows)] = gram_energy(rows, matrix)
-                own[first : first + len(rows)] = rows.square().sum(dim=1)
-            self.gram = Gram(matrix, energy, own)
-        return self.gram
-
-
-def product(left: Float[Tensor, "b d"], rows: Rows, *, bias: Float[Tensor, " n"] | None = None) -> Float[Tensor, "b n"]:
-    """Left · Mᵀ (+ bias), whatever place the rows lie in."""
-    if rows.whole:
-        return left @ rows.data.T if bias is None else torch.addmm(bias, left, rows.data.T)
-    out = torch.empty(len(left), len(rows), dtype=left.dtype, device=left.device)
-    for first, block in rows.blocks():
-        part = left @ block.T.to(left.dtype)
-        out[:, first : first + len(block)] = part if bias is None else part + bias[first : first + len(block)]
-    return out
+    def spare(self) -> Rows:
+        """Give a second store of the same kind, made when first asked for and kept."""
+        if self._spare is None:
+            self._spare = self.rows.like()
+        return self._spare
 
 
 def merged(listed: Candidates, found: Candidates, rest: Int[Tensor, " r"]) -> Candidates:
@@ -262,32 +243,3 @@ class _Scores(torch.autograd.Function):
         for first, block in ctx.rows.blocks():
             total += gradient[:, first : first + len(block)] @ block
         return total, None
-
-
-def standardise_by_camera(rows: Rows, camids: Int[Tensor, " n"]) -> Rows:
-    """Take each camera's mean and spread out of its rows and give unit rows again, in another store of the same kind.
-
-    What all images of one camera share (colour cast, background) is what makes its strangers look alike; without it the
-    same identity in two cameras can be found. Cameras are compared with themselves only: a camera with a single image
-    keeps its row. Rows not yet written (zero) stay zero and do not count.
-    """
-    out = rows.like()
-    for camid in camids.unique():
-        images = (camids == camid).nonzero().squeeze(1)
-        parts = images.split(65536)
-        count = 0
-        total, squares = torch.zeros(2, rows.dim, dtype=torch.float64, device=rows.device)
-        for part in parts:
-            piece = rows.read(part).double()
-            count += int((piece.abs().sum(dim=1) > 0).sum())
-            total += piece.sum(dim=0)
-            squares += piece.square().sum(dim=0)
-        mean = total / max(count, 1)
-        spread = ((squares - count * mean.square()) / max(count - 1, 1)).clamp_min(0).sqrt().clamp_min(1e-6)
-        for part in parts:
-            piece = rows.read(part)
-            if count > 1:
-                standard = torch.nn.functional.normalize((piece - mean.to(piece)) / spread.to(piece), dim=1)
-                piece = torch.where((piece.abs().sum(dim=1) > 0).unsqueeze(1), standard, piece)
-            out.write(part, piece)
-    return out

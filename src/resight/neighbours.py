@@ -4,22 +4,17 @@ All works on blocks of rows of that matrix, (b, n), on any device. Nothing sorts
 counts, so the cost grows with N as the products do.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from resight.storage import Rows, product
 from resight.types import Candidates
 
 COLUMNS = 8192
 """Columns that are compared at a time: few enough to stay in a CPU's cache."""
-
-
-def gram_energy(rows: Float[Tensor, "b d"], gram: Float[Tensor, "d d"]) -> Float[Tensor, " b"]:
-    """q_j = m_jᵀ G m_j = Σ_k s_jk², the squared length of row j of the full similarity matrix."""
-    return ((rows @ gram) * rows).sum(dim=1)
 
 
 def top_k(
@@ -67,31 +62,32 @@ ROUNDING = 2**-7 + 2**-8 + 2**-10
 """By how much the product of two unit rows in bfloat16 may be off: both factors, the result, and the summing up."""
 
 
-def screened_top_k(
-    rough: Float[Tensor, "b n"],
-    left: Float[Tensor, "b d"],
-    own: Int[Tensor, " b"],
-    count: int,
-    read: Callable[[Tensor], Tensor],
-) -> tuple[Float[Tensor, "b k"], Int[Tensor, "b k"]] | None:
-    """`top_k` of left · Mᵀ from scores `rough` by at most `ROUNDING`: all that could belong to it is scored again.
+def exact_where_close(
+    rough: Float[Tensor, "b n"], left: Float[Tensor, "b d"], own: Int[Tensor, " b"], count: int, rows: Rows
+) -> tuple[Float[Tensor, "b k"], Int[Tensor, "b k"]]:
+    """`top_k` of left · Mᵀ from scores that are `rough` by at most `ROUNDING`, the same columns and scores.
 
-    The columns are those of the exact scores, and so are the scores. None where so many columns are within reach that
-    an exact product is the shorter way. `rough` is changed. `read` gives rows of M.
+    All that could belong to it is scored again in full precision; rows of which too much is within reach are given a
+    whole product. `rough` is changed.
     """
     n = rough.shape[1]
     rough.scatter_(1, own.unsqueeze(1), torch.inf)
     edge = rough.topk(min(count, n), dim=1).values[:, -1:].float() - 2 * ROUNDING
-    reach = int((rough >= edge).sum(dim=1).max())
-    if reach > min(n, 16 * count + 256):
-        return None
-    columns = rough.topk(reach, dim=1).indices.sort(dim=1).values
-    scores = torch.cat(
-        [torch.bmm(read(c), q.unsqueeze(2)).squeeze(2) for c, q in zip(columns.split(16), left.split(16), strict=True)]
-    )
-    first = columns == own.unsqueeze(1)
-    order = scores.masked_fill(first, torch.inf).sort(dim=1, descending=True, stable=True).indices[:, :count]
-    return scores.gather(1, order), columns.gather(1, order)
+    reach = torch.stack([(part >= edge).sum(dim=1) for part in rough.split(COLUMNS, dim=1)]).sum(dim=0)
+    many = reach > 16 * count + 256
+    scores = torch.empty(len(left), min(count, n), dtype=left.dtype, device=left.device)
+    columns = torch.empty(scores.shape, dtype=torch.long, device=left.device)
+    few = (~many).nonzero().squeeze(1)
+    if len(few):
+        near = rough[few].topk(int(reach[few].max()), dim=1).indices.sort(dim=1).values
+        for at, close in zip(few.split(16), near.split(16), strict=True):
+            exact = torch.bmm(rows.read(close), left[at].unsqueeze(2)).squeeze(2)
+            first = exact.masked_fill(close == own[at].unsqueeze(1), torch.inf)
+            order = first.sort(dim=1, descending=True, stable=True).indices[:, :count]
+            scores[at], columns[at] = exact.gather(1, order), close.gather(1, order)
+    for at in many.nonzero().squeeze(1).split(256):
+        scores[at], columns[at] = top_k(product(left[at], rows), own[at], count)
+    return scores, columns
 
 
 USUAL = 64

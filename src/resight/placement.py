@@ -9,6 +9,7 @@ import torch
 from resight.config import Recipe
 from resight.errors import ConfigError
 from resight.memory import PRODUCT_BYTES, FeatureMemory
+from resight.miners import MINERS
 from resight.storage import DiskRows, Rows
 
 PLACES = ("auto", "device", "ram", "disk")
@@ -29,23 +30,31 @@ class Need:
 
 
 def needed(recipe: Recipe, images: int, dim: int) -> Need:
-    """What the recipe's miner, loss and memory will take for N images; an upper estimate without the model's own."""
+    """About what the recipe's miner, loss and memory will take for N images, without what the model itself takes."""
     matrix = 4 * images * min(recipe.train.batch_size, images)  # one (B, N) tensor
-    step = 4 * matrix  # scores, their gradient, the similarity to the old rows, the loss's and miner's marks
-    per_epoch = recipe.miner.schedule == "epoch"
-    if per_epoch:
-        step = max(step, 3 * min(PRODUCT_BYTES, 4 * images * images))
-    gram = 4 * (2 * dim * dim + 2 * images)
-    lists = 8 * 100 * images if per_epoch else 0
+    # Scores and their gradient; the similarity of the old rows and of the new; adjacency distances; the loss's and the
+    # selection's copies; marks.
+    step = 8 * matrix
+    lists = rough = 0
+    if recipe.miner.schedule == "epoch":
+        step = max(step, 5 * min(PRODUCT_BYTES, 4 * images * images))
+        lists = 8 * images * getattr(MINERS[recipe.miner.name](**recipe.miner.options), "list_length", 0)
+        rough = 2 * images * dim if recipe.miner.precision == "bfloat16" else 0
+    gram = 4 * (2 * dim * dim + 2 * images) + rough
     return Need(rows=4 * images * dim * (2 if recipe.miner.by_camera else 1), work=step + gram + lists)
 
 
-def free_ram() -> int:
-    """Bytes of RAM that can still be taken, by the system and by the container's limit if there is one."""
+def free_ram(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes of RAM that can still be taken, by the system and by the container's limit if there is one.
+
+    Pages of files that are not in use count as used there, but are given up when others need them.
+    """
     free = psutil.virtual_memory().available
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    if limit.is_file() and used.is_file() and (text := limit.read_text().strip()).isdigit():
-        free = min(free, max(0, int(text) - int(used.read_text())))
+    limit, used, stat = (cgroup / f"memory.{name}" for name in ("max", "current", "stat"))
+    if limit.is_file() and used.is_file() and stat.is_file() and (most := limit.read_text().strip()).isdigit():
+        pages = dict(line.split() for line in stat.read_text().splitlines())
+        taken = int(used.read_text()) - int(pages.get("inactive_file", 0))
+        free = min(free, max(0, int(most) - taken))
     return free
 
 
@@ -90,10 +99,13 @@ def place_memory(
     rows = make_rows(place, shape, device, scratch)
     where = {"device": f"on {device}", "ram": "in RAM", "disk": f"on disk, in {scratch}"}[place]
     said = (
-        f"feature memory: {shape[0]} x {shape[1]} {where} ({size(need.rows)}), up to {size(need.work)} to work on it; "
+        f"feature memory: {shape[0]} x {shape[1]} {where} ({size(need.rows)}), about {size(need.work)} to work on it; "
         f"free: {size(ram)} RAM" + (f", {size(on_device)} on {device}" if device.type == "cuda" else "")
     )
-    return FeatureMemory(*shape, rows=rows), said
+    memory = FeatureMemory(*shape, rows=rows)
+    if recipe.miner.by_camera:
+        memory.spare()  # now, so that a full disk is met before the start
+    return memory, said
 
 
 def make_rows(place: str, shape: tuple[int, int], device: torch.device, scratch: Path) -> Rows:

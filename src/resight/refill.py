@@ -1,5 +1,7 @@
 """The memory's refill as the published code does it: see docs/published_quirks.md."""
 
+from collections.abc import Iterator
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -9,7 +11,6 @@ from resight.data.pixels import PixelSource
 from resight.data.transforms import AugmentConfig, augment, draw_augmentation
 
 
-@torch.no_grad()
 def embed_augmented(
     model: ReidModel,
     pixels: PixelSource,
@@ -18,22 +19,20 @@ def embed_augmented(
     *,
     batch_size: int,
     precision: str = "float32",
-) -> Float[Tensor, "n d"]:
-    """Embed every image, augmented, in the modes that the model's parts are in; float32 unit rows on its device.
+) -> Iterator[Float[Tensor, "b d"]]:
+    """Embed every image, augmented, in the modes that the model's parts are in; float32 unit rows, batch by batch.
 
     In train mode BatchNorm uses each batch's own statistics and changes its running ones. Images come in plain order.
     """
     device = next(model.parameters()).device
-    rows = torch.empty(len(pixels), model.dim, device=device)
     for index in plain_batches(len(pixels), batch_size):
         raw = pixels.batch(index)
         height, width = raw.shape[2:]
         params = draw_augmentation(augmentation, len(index), (height, width), generator)
         images = augment(raw.to(device, non_blocking=True), params, model.normalisation)
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
             embeddings = model(images).train
-        rows[index.to(device)] = embeddings.float()
-    return rows
+        yield embeddings.float()
 
 
 def plain_batches(images: int, batch_size: int) -> list[Int[Tensor, " _"]]:

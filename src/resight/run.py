@@ -152,9 +152,7 @@ def carry_out(request: TrainRequest, parts: Parts, context: Context, first_epoch
         due = epoch < epochs and evaluation_is_due(parts.recipe, epoch)
         if due and best is not None:
             score(epoch)
-        save_checkpoint(
-            request.out / "checkpoints", epoch, parts.model, parts.optimizer, parts.memory.features, context.header
-        )
+        save_checkpoint(request.out / "checkpoints", epoch, parts.model, parts.optimizer, parts.memory, context.header)
         if due and best is None:
             score(epoch)
 
@@ -263,7 +261,7 @@ def resume_from(out: Path, parts: Parts, header: dict[str, Any]) -> None:
             f"{path} was trained on other images than the data now holds; resume with the same images in place"
         )
     refuse_other_styles(path, stored.get("camstyle"), header.get("camstyle"))
-    load_checkpoint(path, parts.model, parts.optimizer, parts.memory.features)
+    load_checkpoint(path, parts.model, parts.optimizer, parts.memory)
 
 
 def start_record(request: TrainRequest, parts: Parts, dataset: Dataset, test_set: TestSet | None) -> dict[str, Any]:

@@ -57,9 +57,12 @@ class Rows:
         for first in range(0, len(self), step):
             yield first, self.data[first : first + step].to(self.device, non_blocking=True)
 
+    def release(self) -> None:
+        """Let go of what was read from elsewhere, where there is such a thing."""
+
     def like(self) -> "Rows":
         """Give another store of the same shape in the same kind of place; what it holds is not set."""
-        return Rows(torch.empty_like(self.data), self.device)
+        return Rows(torch.empty_like(self.data, pin_memory=self.data.is_pinned()), self.device)
 
 
 class DiskRows(Rows):
@@ -95,6 +98,12 @@ class DiskRows(Rows):
             yield first, piece
             self.release()
 
+    def read(self, index: Int[Tensor, " *b"]) -> Float[Tensor, " *b d"]:
+        """Copy rows to the device, and let their pages go from RAM."""
+        rows = super().read(index)
+        self.release()
+        return rows
+
     def write(self, index: Int[Tensor, " b"], rows: Float[Tensor, "b d"]) -> None:
         """Replace rows and let them go from RAM; the system writes them to the disk when it sees fit."""
         super().write(index, rows)
@@ -115,3 +124,15 @@ def take(handle: int, size: int) -> None:
         os.posix_fallocate(handle, 0, size)
     else:
         os.ftruncate(handle, size)
+
+
+def product(left: Float[Tensor, "b d"], rows: Rows, *, bias: Float[Tensor, " n"] | None = None) -> Float[Tensor, "b n"]:
+    """Left · Mᵀ (+ bias) in the precision of `left`, whatever place the rows lie in."""
+    with torch.autocast(rows.device.type, enabled=False):
+        if rows.whole and rows.data.dtype == left.dtype:
+            return left @ rows.data.T if bias is None else torch.addmm(bias, left, rows.data.T)
+        out = torch.empty(len(left), len(rows), dtype=left.dtype, device=left.device)
+        for first, block in rows.blocks():
+            part = left @ block.T.to(left.dtype)
+            out[:, first : first + len(block)] = part if bias is None else part + bias[first : first + len(block)]
+        return out

@@ -11,13 +11,14 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from resight.backbones import ReidModel
+from resight.by_camera import standardise_by_camera
 from resight.config import Recipe, TrainConfig
 from resight.data.camstyle import StyledPixels
 from resight.data.loading import prefetched
 from resight.data.pixels import PixelCache, PixelSource
 from resight.data.transforms import augment, draw_augmentation
 from resight.embed import embed_blocks, settle_batchnorm
-from resight.memory import FeatureMemory, standardise_by_camera
+from resight.memory import FeatureMemory
 from resight.miners.self_only import SelfOnly
 from resight.refill import embed_augmented
 from resight.runlog import RunLog
@@ -26,9 +27,6 @@ from resight.types import UNKNOWN_CAMID, Loss, Miner, SparsePositives
 LOG_EVERY = 10  # steps
 
 MINING_EVERY = 5  # seconds
-
-LIST_LENGTH = 64
-"""Neighbours that are listed of each image where the miner itself asks for no number but bfloat16 is wished for."""
 
 
 @dataclass
@@ -154,12 +152,13 @@ def mine_all(parts: Parts, progress: Callable[[int, int], None] = lambda done, t
     """Mine every image once, in blocks, from the memory as it is now; `progress` is told rows done and rows in all."""
     memory, miner, settings = parts.memory, parts.miner, parts.recipe.miner
     if settings.by_camera and bool((parts.camids != UNKNOWN_CAMID).any()):
-        rows = standardise_by_camera(memory.rows, parts.camids)
-        memory = FeatureMemory(len(rows), rows.dim, rows=rows)
-    length = getattr(miner, "list_length", LIST_LENGTH if settings.precision == "bfloat16" else 0)
+        standardise_by_camera(memory.rows, parts.camids, memory.spare())
+        memory = FeatureMemory(len(memory), memory.rows.dim, rows=memory.spare())
+    wanted = getattr(miner, "reads_ranks", False) or settings.precision == "bfloat16"
+    length = getattr(miner, "list_length", 0) if wanted else 0
     done, total = 0, len(memory) * (2 if length else 1)
     if length:
-        for rows_listed in memory.list_neighbours(length, precision=settings.precision):
+        for rows_listed in memory.listing(length, precision=settings.precision):
             done += rows_listed
             progress(done, total)
 
@@ -232,7 +231,7 @@ def fresh_features(parts: Parts) -> Iterator[Tensor]:
     return embed_blocks(parts.model, parts.pixels, precision=parts.precision, which="train")
 
 
-def published_features(parts: Parts, epoch: int) -> Tensor:
+def published_features(parts: Parts, epoch: int) -> Iterator[Tensor]:
     """Embed all training images as the published refill does: augmented, in train mode (docs/published_quirks.md)."""
     settings = parts.recipe.train
     generator = torch.Generator().manual_seed(derived_seed(settings.seed, epoch, "refill"))

@@ -13,8 +13,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from resight.errors import ResightError
+
 JUNK_PID = -1
 """`pid` of an image that is neither right nor wrong for any query (a detector's junk box)."""
+
+MOST_POSITIVES = 2**31
+"""Most mined pairs that are kept of one epoch: 8.6 GB of them."""
 
 UNKNOWN_CAMID = -1
 """`camid` in tensors where a sample's camera is not known."""
@@ -194,11 +199,21 @@ class SparsePositives:
 
     @classmethod
     def from_blocks(cls, blocks: Iterable[Bool[Tensor, "b n"]]) -> "SparsePositives":
-        """Gather dense blocks that together hold all rows in order."""
-        counts, columns = [torch.zeros(1, dtype=torch.long)], []
+        """Gather dense blocks that together hold all rows in order.
+
+        Raises:
+            ResightError: they hold more than `MOST_POSITIVES`; labels so many mean nothing and fill the RAM.
+        """
+        counts, columns, total, images = [torch.zeros(1, dtype=torch.long)], [], 0, 0
         for block in blocks:
             counts.append(block.sum(dim=1).cpu())
             columns.append(block.nonzero()[:, 1].to(torch.int32).cpu())
+            total, images = total + len(columns[-1]), images + len(block)
+            if total > MOST_POSITIVES:
+                raise ResightError(
+                    f"the miner takes {total / images:,.0f} of {block.shape[1]:,} images as positives of an image on "
+                    f"average, more than {MOST_POSITIVES:,} in all; raise miner.tau or set miner.max_candidates"
+                )
         return cls(torch.cat(counts).cumsum(0), torch.cat(columns))
 
     def __len__(self) -> int:

@@ -1,6 +1,7 @@
 """The candidates that the graph miners start from: Top(i, K_i), K_i = max(k_i, L)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from resight.errors import ConfigError
 
@@ -21,6 +22,8 @@ class CandidateSettings:
     min_candidates: int = 10
     max_candidates: int = 0
 
+    reads_ranks: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
         if not 0 < self.tau <= 1:
             raise ConfigError(f"miner.tau is a cosine and must lie in (0, 1], got {self.tau}")
@@ -31,3 +34,8 @@ class CandidateSettings:
                 f"miner.max_candidates must be 0 (no bound) or at least miner.min_candidates = {self.min_candidates}, "
                 f"got {self.max_candidates}"
             )
+
+    @property
+    def list_length(self) -> int:
+        """How many neighbours of each image to list where labels of all images are mined at once."""
+        return max(100, self.min_candidates, self.max_candidates) + 2

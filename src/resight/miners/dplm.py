@@ -30,12 +30,17 @@ class DPLM(CandidateSettings):
 
     neighbourhood: int = 100
 
-    list_length: ClassVar[int] = 100
+    reads_ranks: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         CandidateSettings.__post_init__(self)
         if self.neighbourhood < 1:
             raise ConfigError(f"miner.neighbourhood must be at least 1, got {self.neighbourhood}")
+
+    @property
+    def list_length(self) -> int:
+        """How many neighbours of each image to list where labels of all images are mined at once."""
+        return max(self.neighbourhood, self.min_candidates, self.max_candidates) + 2
 
     def __call__(self, memory: Memory, index: Int[Tensor, " b"]) -> Bool[Tensor, "b n"]:
         """Mine the images at `index`; the own index is always positive."""

@@ -26,6 +26,11 @@ class KNN:
         if self.k < 1:
             raise ConfigError(f"miner.k must be at least 1, got {self.k}")
 
+    @property
+    def list_length(self) -> int:
+        """How many neighbours of each image to list where labels of all images are mined at once."""
+        return self.k
+
     def __call__(self, memory: Memory, index: Int[Tensor, " b"]) -> Bool[Tensor, "b n"]:
         """Mine the images at `index`; the own index is always positive."""
         top = memory.top(index, 1.0, self.k, self.k)

@@ -18,7 +18,7 @@ from resight.types import Candidates, Memory
 class MPLP(CandidateSettings):
     """P(i): the walk through Top(i, K_i), ended by the first j with rank_j(i) > K_i, cut to k_i items."""
 
-    list_length: ClassVar[int] = 100
+    reads_ranks: ClassVar[bool] = True
 
     def __call__(self, memory: Memory, index: Int[Tensor, " b"]) -> Bool[Tensor, "b n"]:
         """Mine the images at `index`; the own index is always positive."""
