@@ -64,12 +64,12 @@ def test_distances_of_features_that_are_all_alike_keep_their_order_in_float32(di
     # What a network gives before it has learnt: one direction that all share, mean cosine about 0.9.
     generator = torch.Generator().manual_seed(dim)
     common = 3 * normalize(torch.randn(1, dim, generator=generator), dim=1)
-    features = normalize(common + random_rows(2000, dim, dim), dim=1)
+    features = normalize(common + random_rows(2000, dim, 0), dim=1)
     assert (features @ features.T).mean() > 0.85
     index = torch.arange(0, 2000, 40)
     exact = FeatureMemory.of(normalize(features.double(), dim=1)).adjacency_distance(index)
     rough = FeatureMemory.of(features).adjacency_distance(index).double()
-    assert (rough - exact).abs().max() < 1e-4  # 2e-3 with nothing taken out, which puts 28 of these 50 rows wrong
+    assert (rough - exact).abs().max() < 2e-4  # 2e-3 with nothing taken out, which puts half of these rows wrong
     nearest = [{*row.tolist()} for row in exact.topk(11, dim=1, largest=False).indices]
     found = [{*row.tolist()} for row in rough.topk(11, dim=1, largest=False).indices]
     assert sum(one != other for one, other in zip(nearest, found, strict=True)) <= 2
