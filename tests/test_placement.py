@@ -1,13 +1,17 @@
-"""Where a feature memory goes, and that a run on disk equals one in RAM."""
+"""Where a feature memory goes, and what is said of it."""
 
 from pathlib import Path
 
 import pytest
 import torch
 
-from resight.config import MinerConfig, Recipe
+from memories import clustered
+from resight.config import MinerConfig, Recipe, TrainConfig
 from resight.errors import ConfigError
-from resight.placement import Need, choose_place, needed, place_memory
+from resight.losses import LOSSES
+from resight.memory import FeatureMemory
+from resight.miners import MINERS
+from resight.placement import Need, choose_place, free_ram, needed, place_memory
 from resight.storage import DiskRows
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -53,3 +57,31 @@ def test_a_place_without_room_is_refused_with_another(tmp_path: Path, monkeypatc
     monkeypatch.setattr("resight.placement.free_ram", lambda: 10**6)
     with pytest.raises(ConfigError, match=r"needs 2.0 MB in RAM, with 1.0 MB free; give --memory disk"):
         place_memory("ram", Recipe(), (1000, 512), CPU, tmp_path)
+
+
+def test_a_container_s_limit_counts_and_idle_file_pages_do_not(tmp_path: Path):
+    (tmp_path / "memory.max").write_text("3000000\n")
+    (tmp_path / "memory.current").write_text("2500000\n")
+    (tmp_path / "memory.stat").write_text("anon 500000\ninactive_file 1500000\n")
+    assert free_ram(tmp_path) == 3_000_000 - (2_500_000 - 1_500_000)
+    (tmp_path / "memory.max").write_text("max\n")
+    assert free_ram(tmp_path) > 3_000_000
+
+
+def test_what_mining_takes_is_within_what_was_said():
+    recipe = Recipe(train=TrainConfig(batch_size=128))
+    memory, index = FeatureMemory.of(clustered(20_000, 32, 1000, 0.3, 0)), torch.arange(0, 12_800, 100)
+    embeddings = memory.read(index).requires_grad_()
+    miner, criterion = MINERS["gsmlp"](), LOSSES["smlc"]()
+    miner(memory, index)
+    with torch.profiler.profile(profile_memory=True) as profile:
+        positives = miner(memory, index)
+        scores = memory.scores(embeddings)
+        criterion(scores, positives).backward()
+        memory.update(index, embeddings.detach(), 0.5, scores=scores.detach())
+    held = peak = 0
+    for event in profile.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            peak = max(peak, held)
+    assert 128 * 20_000 * 4 < peak <= needed(recipe, 20_000, 32).work

@@ -101,6 +101,7 @@ def run_training(
         test_set = open_test_set(dataset, size, cache_dir, skip_broken=request.skip_broken, progress=decoding)
     parts, place = build_parts(recipe, split.unlabelled(), pixels, device, (request.memory, request.out.parent))
     say(place)
+    extras["memory"] = place
     header = run_header(parts, content_digests(split.paths, cache_dir))
     if styles is not None:
         header["camstyle"], extras["camstyle"] = add_styles(
@@ -112,7 +113,7 @@ def run_training(
         try:
             if first_epoch > 1:
                 resume_from(request.out, parts, header)
-                log.event("resume", epoch=first_epoch, epochs=parts.recipe.train.epochs)
+                log.event("resume", epoch=first_epoch, epochs=parts.recipe.train.epochs, memory=place)
             else:
                 write_text(request.out / "recipe.toml", as_toml(parts.recipe))
                 log.event("start", **start_record(request, parts, dataset, test_set), **extras)
