@@ -112,9 +112,8 @@ def per_epoch(name: str, features: torch.Tensor, rows: int, counted: Counted) ->
     began = time.perf_counter()
     once = 0.0
     if getattr(miner, "reads_ranks", False):
-        deque(
-            memory.list_neighbours(miner.list_length, rows=rows), maxlen=0
-        )  # what the walks ask of rows beyond the share is counted directly
+        # What the walks ask of rows beyond the share is counted directly.
+        memory.list_neighbours(miner.list_length, rows=rows)
     if name == "gsmlp":
         memory.adjacency_distance(torch.arange(1))
         once = time.perf_counter() - began
@@ -159,9 +158,9 @@ def main() -> None:
     lines = []
     print(f"D = {options.dim}, B = {options.batch}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     print(
-        "| N | miner | s a batch | GFLOP/s | matmul | of matmul | epoch, s: per batch | per epoch | share | peak GB |"
+        "| N | miner | s a batch | GFLOP/s | matmul | of matmul | update | epoch: by batch | at once | rows | peak GB |"
     )
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
     for images in options.images:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "rows"
