@@ -27,7 +27,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+import resight.gram
 import resight.memory
+import resight.storage
 from resight.memory import FeatureMemory
 from resight.miners import MINERS
 from resight.storage import Rows
@@ -54,11 +56,12 @@ class Counted:
     """Counts the floating-point operations of the products that mining asks for."""
 
     def __init__(self) -> None:
-        self.operations, self.plain = 0, resight.memory.product
-        resight.memory.product = self.product  # type: ignore[assignment]
+        self.operations, self.plain = 0, resight.storage.product
+        for user in (resight.memory, resight.gram):
+            user.product = self.product  # type: ignore[attr-defined]
 
     def product(self, left: torch.Tensor, rows: Rows, *, bias: torch.Tensor | None = None) -> torch.Tensor:
-        """Stand in for `memory.product`."""
+        """Stand in for `storage.product`."""
         self.operations += 2 * len(left) * len(rows) * rows.dim
         return self.plain(left, rows, bias=bias)
 

@@ -9,6 +9,18 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from resight.cli_options import (
+    BatchOption,
+    CacheOption,
+    DataArgument,
+    DeviceOption,
+    FormatOption,
+    JsonOption,
+    RunArgument,
+    SkipOption,
+    default_out,
+    parse_size,
+)
 from resight.errors import ResightError
 
 app = typer.Typer(
@@ -22,24 +34,11 @@ app = typer.Typer(
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
-DataArgument = Annotated[Path, typer.Argument(help="Folder (Market-1501, VeRi-776 or plain) or CSV/Parquet manifest.")]
-RunArgument = Annotated[Path, typer.Argument(help="Run folder that `resight train` left, or its model.safetensors.")]
-FormatOption = Annotated[
-    str | None, typer.Option(help="Layout of DATA: market1501, veri776, manifest or folder.", show_default="detected")
-]
-JsonOption = Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
-CacheOption = Annotated[
-    Path | None, typer.Option(help="Where decoded images are kept.", show_default="the user's cache folder")
-]
-SkipOption = Annotated[bool, typer.Option("--skip-broken", help="Leave out images that cannot be decoded.")]
-BatchOption = Annotated[int, typer.Option(min=1, help="Images embedded at a time.")]
-
 
 @app.command()
 def train(
     data: DataArgument,
-    recipe: Annotated[str, typer.Option(help="Name of a packaged recipe, or a TOML file.")] = "gsmlp",
+    recipe: Annotated[str, typer.Option(help="gsmlp, ssml, mmcl, or a TOML file.")] = "gsmlp",
     out: Annotated[Path | None, typer.Option(help="Run folder.", show_default="runs/DATA-RECIPE-SEED")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Change a setting: section.key=value. May be repeated.")
@@ -259,22 +258,6 @@ def report(
 def say(text: str) -> None:
     """Print a sentence as it is: square brackets in it are no markup."""
     console.print(text, markup=False)
-
-
-def parse_size(text: str) -> list[int]:
-    """Read "256x128" as [256, 128]."""
-    from resight.errors import ConfigError
-
-    height, cross, width = text.lower().partition("x")
-    if not (cross and height.isdigit() and width.isdigit()):
-        raise ConfigError(f"--size must be HEIGHTxWIDTH in pixels, e.g. 256x128, got '{text}'")
-    return [int(height), int(width)]
-
-
-def default_out(data: Path, recipe: str, changes: list[str]) -> Path:
-    """Name the run folder after data, recipe and seed."""
-    seeds = [change.partition("=")[2] for change in changes if change.startswith("train.seed=")]
-    return Path("runs") / f"{data.resolve().stem}-{Path(recipe).stem}-seed{seeds[-1] if seeds else 1}"
 
 
 def write_json(path: Path | None, content: dict[str, Any]) -> None:
