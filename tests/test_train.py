@@ -190,13 +190,18 @@ def test_ctrl_c_says_how_to_go_on(people: Path, tmp_path: Path):
     command = [sys.executable, "-m", "resight.cli", "train", str(people), "--device", "cpu", "--out", str(out)]
     for change in (*SMALL, "train.epochs=50", "train.batch_size=4"):
         command += ["--set", change]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while not (out / "checkpoints" / "epoch-00001.safetensors").exists():
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    # A shell's background job is started with Ctrl-C ignored, and its children inherit that.
+    heeding = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **heeding) as process:
+        try:
+            deadline = time.monotonic() + 120
+            while not (out / "checkpoints" / "epoch-00001.safetensors").exists():
+                assert time.monotonic() < deadline and process.poll() is None
+                time.sleep(0.01)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert "--resume" in said and "Traceback" not in said
     assert [e["event"] for e in read_events(out / "log.jsonl")][-1] == "interrupted"
