@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 import torch
+from identities import identity_rows
 
 from resight.memory import FeatureMemory
 from resight.miners import MINERS
@@ -54,14 +55,10 @@ class Watch:
 
 
 def fill(rows: Rows) -> None:
-    """Identities of 17 images side by side; cosine about 0.7 within one."""
-    generator = torch.Generator().manual_seed(1)
-    for first in range(0, len(rows), 17 * 1000):
-        count = min(17 * 1000, len(rows) - first)
-        centres = torch.randn(-(-count // 17), rows.dim, generator=generator)
-        part = centres.repeat_interleave(17, dim=0)[:count]
-        part = part + 0.65 * torch.randn(count, rows.dim, generator=generator)
-        rows.write(torch.arange(first, first + count), torch.nn.functional.normalize(part, dim=1))
+    first = 0
+    for part in identity_rows(len(rows), rows.dim, identities=1000):
+        rows.write(torch.arange(first, first + len(part)), part)
+        first += len(part)
 
 
 def child(place: str, folder: str, options: argparse.Namespace) -> None:
@@ -70,7 +67,7 @@ def child(place: str, folder: str, options: argparse.Namespace) -> None:
     with Watch() as watch, torch.no_grad():
         rows = DiskRows(Path(folder), *shape) if place == "disk" else Rows(torch.zeros(*shape))
         fill(rows)
-        memory, miner = FeatureMemory(*shape, rows=rows), MINERS[options.miner]()
+        memory, miner = FeatureMemory.over(rows), MINERS[options.miner]()
         generator = torch.Generator().manual_seed(2)
         chosen = torch.randperm(options.images, generator=generator)[: options.rows].sort().values
         digest, positives = hashlib.sha256(), 0

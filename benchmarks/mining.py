@@ -26,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from identities import IMAGES, identity_rows
 
 import resight.gram
 import resight.memory
@@ -35,21 +36,14 @@ from resight.miners import MINERS
 from resight.storage import Rows
 
 SIZES = (12_936, 37_778, 277_797)
-IMAGES_AN_IDENTITY = 17
 SHARE_ROWS = 1024
 
 
 def write_rows(path: Path, images: int, dim: int) -> None:
-    """About 17 images an identity, side by side; cosine about 0.7 within one."""
-    generator = torch.Generator().manual_seed(1)
-    common = 0.6 * torch.randn(1, dim, generator=generator)  # all crops resemble each other a little
+    """Write the rows as plain float32, so that each process can take them into RAM at once."""
     with path.open("wb") as file:
-        for first in range(0, images, 8192 // IMAGES_AN_IDENTITY * IMAGES_AN_IDENTITY):
-            count = min(8192 // IMAGES_AN_IDENTITY * IMAGES_AN_IDENTITY, images - first)
-            centres = torch.randn(-(-count // IMAGES_AN_IDENTITY), dim, generator=generator)
-            rows = centres.repeat_interleave(IMAGES_AN_IDENTITY, dim=0)[:count] + common
-            rows += 0.65 * torch.randn(count, dim, generator=generator)
-            torch.nn.functional.normalize(rows, dim=1).numpy().tofile(file)
+        for rows in identity_rows(images, dim, identities=481, common=0.6):
+            rows.numpy().tofile(file)
 
 
 class Counted:
@@ -135,7 +129,7 @@ def child(path: Path, images: int, dim: int, batch: int, name: str, schedule: st
         if schedule == "batch":
             line = per_batch(name, features, batch, counted)
         else:
-            rows = images if images < 100_000 else SHARE_ROWS // IMAGES_AN_IDENTITY * IMAGES_AN_IDENTITY
+            rows = images if images < 100_000 else SHARE_ROWS // IMAGES * IMAGES
             line = per_epoch(name, features, rows, counted)
     line["matmul"] = max(before, matmul_speed(features, batch))
     line["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -33,7 +33,7 @@ def in_pieces(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
     def place(features: Tensor) -> FeatureMemory:
         rows = DiskRows(tmp_path, *features.shape) if request.param == "disk" else Pieces(torch.zeros_like(features))
         rows.write(torch.arange(len(features)), features)
-        return FeatureMemory(*features.shape, rows=rows)
+        return FeatureMemory.over(rows)
 
     return place
 

@@ -22,6 +22,9 @@ from resight.runlog import read_events
 BEST_ON_TEST = "best-on-test.safetensors"
 """The best model so far of a run that selects on the test queries (docs/published_quirks.md)."""
 
+SELECTED = "selected_on_test"
+"""Where the header of that file holds its epoch and scores."""
+
 
 def machine() -> str:
     """Describe the machine in words."""
@@ -63,7 +66,7 @@ def summarise(out: Path) -> dict[str, Any]:
     if "camstyle" in start:
         summary["camstyle"] = start["camstyle"]
     if start["recipe"]["evaluate"].get("keep_best_on_test_rank1"):
-        best = read_header(out / BEST_ON_TEST)["selected_on_test"]
+        best = read_header(out / BEST_ON_TEST)[SELECTED]
         summary |= {"kept_epoch": best.pop("epoch"), "last_epoch": summary["trained"], "trained": best}
     write_text(out / "summary.json", json.dumps(summary, indent=2) + "\n")
     return summary

@@ -135,6 +135,11 @@ def freeze_stages(trunk: nn.Module, stages: int, name: str) -> None:
         parameter.requires_grad_(key not in frozen)
 
 
+def is_frozen(norm: nn.modules.batchnorm._BatchNorm) -> bool:
+    """Whether a BatchNorm stands in a frozen stage: it has a scale, and that does not train."""
+    return norm.affine and not norm.weight.requires_grad
+
+
 def build_model(config: BackboneConfig, size: tuple[int, int] | None = None) -> ReidModel:
     """Build a backbone with its start weights, on the CPU, in channels-last memory.
 

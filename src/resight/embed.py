@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from resight.backbones import ReidModel
+from resight.backbones import ReidModel, is_frozen
 from resight.data.pixels import PixelSource
 from resight.data.transforms import to_float
 from resight.errors import ConfigError
@@ -85,7 +85,7 @@ def settle_batchnorm(
         for m in part.modules()
         if isinstance(m, nn.modules.batchnorm._BatchNorm)
         and m.track_running_stats
-        and not (m.affine and not m.weight.requires_grad)  # a frozen stage keeps its statistics too
+        and not is_frozen(m)  # a frozen stage keeps its statistics too
     ]
     momenta, modes = [m.momentum for m in norms], [m.training for m in norms]
     place = next(model.parameters()).device

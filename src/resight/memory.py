@@ -28,8 +28,8 @@ class FeatureMemory:
     rounding drift never outlives the time between two refills or calls of `forget`.
     """
 
-    def __init__(self, images: int, dim: int, *, device: torch.device | str = "cpu", rows: Rows | None = None) -> None:
-        self.rows = rows or Rows(torch.zeros(images, dim, device=device))
+    def __init__(self, images: int, dim: int, *, device: torch.device | str = "cpu") -> None:
+        self.rows = Rows(torch.zeros(images, dim, device=device))
         self.gram: Gram | None = None
         self.lists: NeighbourLists | None = None
         # The last similarity product and whose it is: mining computes it, the update of the same step needs it again.
@@ -39,7 +39,14 @@ class FeatureMemory:
     @classmethod
     def of(cls, features: Float[Tensor, "n d"]) -> "FeatureMemory":
         """Wrap rows that are unit length (or zero) already, without copying them."""
-        return cls(*features.shape, rows=Rows(features))
+        return cls.over(Rows(features))
+
+    @classmethod
+    def over(cls, rows: Rows) -> "FeatureMemory":
+        """Take rows that are unit length (or zero) where they lie."""
+        memory = cls(0, rows.dim)
+        memory.rows = rows
+        return memory
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -67,8 +74,7 @@ class FeatureMemory:
         """Cosine of each embedding with each row; gradients flow to `embeddings` only. Before `update`, not after."""
         if not self.rows.whole:
             return _Scores.apply(embeddings, self.rows)
-        with torch.autocast(self.device.type, enabled=False):
-            return embeddings.to(self.features.dtype) @ self.features.T
+        return product(embeddings.to(self.features.dtype), self.rows)
 
     def similarity(self, index: Int[Tensor, " b"]) -> Float[Tensor, "b n"]:
         """s_ij of the rows at `index` with all rows; the own column holds s_ii (1, or 0 for a row not yet written)."""

@@ -73,7 +73,7 @@ def exact_where_close(
     n = rough.shape[1]
     rough.scatter_(1, own.unsqueeze(1), torch.inf)
     edge = rough.topk(min(count, n), dim=1).values[:, -1:].float() - 2 * ROUNDING
-    reach = torch.stack([(part >= edge).sum(dim=1) for part in rough.split(COLUMNS, dim=1)]).sum(dim=0)
+    reach = counted(rough, edge)
     many = reach > 16 * count + 256
     scores = torch.empty(len(left), min(count, n), dtype=left.dtype, device=left.device)
     columns = torch.empty(scores.shape, dtype=torch.long, device=left.device)
@@ -122,8 +122,8 @@ def padded(columns: Int[Tensor, "b k"], own: Int[Tensor, " b"], k: Tensor, width
     return Candidates(torch.where(beyond, own.unsqueeze(1), columns), k, width)
 
 
-def counted(scores: Float[Tensor, "b n"], threshold: float) -> Int[Tensor, " b"]:
-    """How many scores of each row reach the threshold."""
+def counted(scores: Float[Tensor, "b n"], threshold: float | Float[Tensor, "b 1"]) -> Int[Tensor, " b"]:
+    """How many scores of each row reach the threshold, or the row's own."""
     return torch.stack([(part >= threshold).sum(dim=1) for part in scores.split(COLUMNS, dim=1)]).sum(dim=0)
 
 

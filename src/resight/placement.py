@@ -102,7 +102,7 @@ def place_memory(
         f"feature memory: {shape[0]} x {shape[1]} {where} ({size(need.rows)}), about {size(need.work)} to work on it; "
         f"free: {size(ram)} RAM" + (f", {size(on_device)} on {device}" if device.type == "cuda" else "")
     )
-    memory = FeatureMemory(*shape, rows=rows)
+    memory = FeatureMemory.over(rows)
     if recipe.miner.by_camera:
         memory.spare()  # now, so that a full disk is met before the start
     return memory, said

@@ -13,7 +13,7 @@ from torch import Tensor
 from resight.backbones import ReidModel
 from resight.config import InputConfig
 from resight.data.decode import image_size
-from resight.data.pixels import PixelCache, open_pixels
+from resight.data.pixels import PixelCache, listed_broken, open_pixels
 from resight.embed import embed
 from resight.errors import ConfigError, DataError
 from resight.evaluate import RetrievalResult, check_answerable, evaluate
@@ -82,11 +82,9 @@ def open_split(
 
 def broken_sentence(split: Split, broken: Sequence[tuple[int, str]]) -> str:
     """List broken images, at most ten of them."""
-    shown = "\n".join(f"  {split.samples[position].path}: {reason}" for position, reason in broken[:10])
-    more = f"\n  and {len(broken) - 10} more" if len(broken) > 10 else ""
     return (
         f"{len(broken)} of {len(split)} images of the {split.name} split cannot be decoded; "
-        f"mend or remove them, or leave them out with --skip-broken:\n{shown}{more}"
+        f"mend or remove them, or leave them out with --skip-broken:{listed_broken(broken, split.paths)}"
     )
 
 

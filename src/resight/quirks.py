@@ -8,15 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from resight.artifacts import BEST_ON_TEST, save_model
+from resight.artifacts import BEST_ON_TEST, SELECTED, save_model
 from resight.backbones import ReidModel
 from resight.checkpoint import read_header, read_tensors, write_tensors
 from resight.config import Recipe
 from resight.data.digests import content_digests
 from resight.errors import CheckpointError, ConfigError, DataError
-from resight.types import JUNK_PID, Dataset, Split
-
-SELECTED = "selected_on_test"
+from resight.types import JUNK_PID, Dataset, Sample, Split
 
 
 def with_gallery(dataset: Dataset) -> Dataset:
@@ -25,10 +23,15 @@ def with_gallery(dataset: Dataset) -> Dataset:
     Raises:
         DataError: there is no gallery.
     """
-    added = tuple(sample for sample in dataset.gallery if sample.pid != JUNK_PID)
+    added = added_images(dataset)
     if not added:
         raise DataError(f"--train-on-gallery needs gallery images, but {dataset.root} has none; leave the flag out")
     return dataclasses.replace(dataset, train=Split(dataset.train.name, (*dataset.train.samples, *added)))
+
+
+def added_images(dataset: Dataset) -> tuple[Sample, ...]:
+    """The gallery's images that are trained on: all but junk."""
+    return tuple(sample for sample in dataset.gallery if sample.pid != JUNK_PID)
 
 
 def caveats(recipe: Recipe, dataset: Dataset, cache_dir: Path, say: Callable[[str], None]) -> dict[str, list[str]]:
@@ -38,7 +41,7 @@ def caveats(recipe: Recipe, dataset: Dataset, cache_dir: Path, say: Callable[[st
     """
     said = []
     if recipe.data.train_on_gallery:
-        added = [sample.path for sample in dataset.gallery if sample.pid != JUNK_PID]
+        added = [sample.path for sample in added_images(dataset)]
         queries = set(content_digests(dataset.query.paths, cache_dir))
         twins = sum(digest in queries for digest in content_digests(added, cache_dir))
         also = f", {twins} of which are query images too," if twins else ""

@@ -23,6 +23,7 @@ from resight.checkpoint import (
     save_checkpoint,
 )
 from resight.config import Recipe
+from resight.data.camstyle import find_styles
 from resight.data.digests import content_digests, default_cache_dir
 from resight.data.formats import read_dataset
 from resight.data.leaks import find_leaks, refuse_leaks
@@ -79,12 +80,13 @@ def run_training(
     found = read_dataset(request.data, request.format)
     if not len(found.train):
         raise DataError(f"{found.root} has no training images (format '{found.format}'); see `resight data`")
-    dataset = with_gallery(found) if requested_recipe(request, None).data.train_on_gallery else found
+    plain = requested_recipe(request, None)
+    dataset = with_gallery(found) if plain.data.train_on_gallery else found
     recipe = requested_recipe(request, dataset)
     check_can_select(recipe, dataset)
     say_data(dataset, recipe, say)
     extras: dict[str, Any] = caveats(recipe, found, cache_dir, say)
-    if not request.resume and recipe != requested_recipe(request, None):
+    if not request.resume and recipe != plain:
         say(f"{len(dataset.train)} training images are few: the recipe's [small] settings apply (see docs/training.md)")
     styles = wanted_styles(recipe, dataset, say)
     if not request.allow_leak:
@@ -104,8 +106,10 @@ def run_training(
     extras["memory"] = place
     header = run_header(parts, content_digests(split.paths, cache_dir))
     if styles is not None:
+        if split is not dataset.train:  # broken images were left out, and the others moved up
+            styles = find_styles(styles.folder, split.paths)
         header["camstyle"], extras["camstyle"] = add_styles(
-            parts, styles.folder, split.paths, cache_dir, skip_broken=request.skip_broken, progress=decoding
+            parts, styles, cache_dir, skip_broken=request.skip_broken, progress=decoding
         )
 
     with claimed(request.out, resume=request.resume) as first_epoch:

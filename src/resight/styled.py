@@ -2,7 +2,7 @@
 
 import dataclasses
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,19 +50,17 @@ def refuse_style_leaks(styles: Styles, dataset: Dataset, cache_dir: Path) -> Non
 
 def add_styles(
     parts: Parts,
-    folder: Path,
-    originals: Sequence[Path],
+    styles: Styles,
     cache_dir: Path,
     *,
     skip_broken: bool,
     progress: Progress | None = None,
 ) -> tuple[str, dict[str, Any]]:
-    """Decode the styles of `originals` into the parts; give their digest for the checkpoints and a record for the log.
+    """Decode the styles into the parts; give their digest for the checkpoints and a record for the log.
 
     Raises:
-        DataError: see `find_styles` and `open_styles`.
+        DataError: see `open_styles`.
     """
-    styles = find_styles(folder, originals)
     parts.styles = open_styles(styles, parts.pixels, cache_dir, skip_broken=skip_broken, progress=progress)
     return styles.digest(cache_dir), styles.record()
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from resight.backbones import ReidModel
+from resight.backbones import ReidModel, is_frozen
 from resight.by_camera import standardise_by_camera
 from resight.config import Recipe, TrainConfig
 from resight.data.camstyle import StyledPixels
@@ -18,6 +18,7 @@ from resight.data.loading import prefetched
 from resight.data.pixels import PixelCache, PixelSource
 from resight.data.transforms import augment, draw_augmentation
 from resight.embed import embed_blocks, settle_batchnorm
+from resight.errors import ResightError
 from resight.memory import FeatureMemory
 from resight.miners.self_only import SelfOnly
 from resight.refill import embed_augmented
@@ -148,12 +149,12 @@ def train_epoch(
     return {"loss": round(float(losses) / seen, 6), "positives_per_image": round(float(count) / seen, 3)}
 
 
-def mine_all(parts: Parts, progress: Callable[[int, int], None] = lambda done, total: None) -> SparsePositives:
+def mine_all(parts: Parts, progress: Callable[[int, int], None]) -> SparsePositives:
     """Mine every image once, in blocks, from the memory as it is now; `progress` is told rows done and rows in all."""
     memory, miner, settings = parts.memory, parts.miner, parts.recipe.miner
     if settings.by_camera and bool((parts.camids != UNKNOWN_CAMID).any()):
         standardise_by_camera(memory.rows, parts.camids, memory.spare())
-        memory = FeatureMemory(len(memory), memory.rows.dim, rows=memory.spare())
+        memory = FeatureMemory.over(memory.spare())
     wanted = getattr(miner, "reads_ranks", False) or settings.precision == "bfloat16"
     length = getattr(miner, "list_length", 0) if wanted else 0
     done, total = 0, len(memory) * (2 if length else 1)
@@ -220,9 +221,7 @@ def freeze_batchnorm(trunk: torch.nn.Module, *, all_of_it: bool = True) -> None:
     `all_of_it`: not only that of frozen stages, whose weights do not train.
     """
     for module in trunk.modules():
-        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm) and (
-            all_of_it or (module.affine and not module.weight.requires_grad)
-        ):
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm) and (all_of_it or is_frozen(module)):
             module.eval()
 
 
@@ -273,8 +272,6 @@ def derived_seed(seed: int, epoch: int, purpose: str) -> int:
 def check_finite(losses: Tensor) -> None:
     """Stop a run whose loss is no number any more."""
     if not bool(torch.isfinite(losses)):
-        from resight.errors import ResightError
-
         raise ResightError(
             "the loss is no longer a finite number; lower train.learning_rate or use --set train.precision=float32, "
             "then --resume from the last checkpoint"

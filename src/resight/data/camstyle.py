@@ -18,14 +18,13 @@ from torch import Tensor
 
 from resight.data.digests import content_digests
 from resight.data.folder import images_below
-from resight.data.pixels import PixelCache, PixelSource, open_pixels
+from resight.data.pixels import PixelCache, PixelSource, listed_broken, open_pixels
 from resight.errors import DataError
 from resight.types import Dataset
 
 EXAMPLE = "0002_c1s1_000451_03_fake_1to2.jpg"
 NAME = re.compile(r"(?P<original>.+)_fake_(?P<own>\d+)to(?P<other>\d+)")
 USUAL = "bounding_box_train_camstyle"
-SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -208,11 +207,9 @@ def open_styles(
     height, width = originals.pixels.shape[1:3]
     cache = open_pixels(styles.paths, (height, width), cache_dir, progress=progress)
     if cache.broken and not skip_broken:
-        shown = "\n".join(f"  {styles.paths[place]}: {reason}" for place, reason in cache.broken[:SHOWN])
-        more = f"\n  and {len(cache.broken) - SHOWN} more" if len(cache.broken) > SHOWN else ""
         raise DataError(
             f"{len(cache.broken)} of {len(styles.paths)} CamStyle images cannot be decoded; mend or remove them, or "
-            f"have the originals shown in their place with --skip-broken:\n{shown}{more}"
+            f"have the originals shown in their place with --skip-broken:{listed_broken(cache.broken, styles.paths)}"
         )
     broken = {place for place, _ in cache.broken}
     rows = torch.full((len(originals), len(styles.cameras)), -1)

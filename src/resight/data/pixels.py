@@ -73,6 +73,12 @@ class _Files:
         return count * height * width * channels
 
 
+def listed_broken(broken: Sequence[tuple[int, str]], paths: Sequence[Path], *, most: int = 10) -> str:
+    """List the first broken images, one a line with its reason, and how many more there are; begins with a newline."""
+    shown = "".join(f"\n  {paths[place]}: {reason}" for place, reason in broken[:most])
+    return shown + (f"\n  and {len(broken) - most} more" if len(broken) > most else "")
+
+
 def open_pixels(
     paths: Sequence[Path],
     size: tuple[int, int],

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from resight.errors import ConfigError
-from resight.losses.parts import Chosen, check_delta, check_share, positives_and_hardest, row_mean
+from resight.losses.parts import Chosen, check_delta, check_share, positives_and_hardest, pull_and_push, row_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +42,7 @@ class DTL:
         Raises:
             ShapeError: the two differ in shape.
         """
-        near, hard = positives_and_hardest(scores, positives, share=self.hard_negative_share)
-        pull = row_mean((1 - near.scores).square(), near.valid)
-        push = row_mean((1 + hard.scores).square(), hard.valid)
+        pull, push = pull_and_push(scores, positives, share=self.hard_negative_share)
         return (pull + self.delta * push).mean()
 
 

@@ -64,6 +64,18 @@ def hardest_negatives(
     return columns, (torch.arange(most) < count.unsqueeze(1)).to(scores.device)
 
 
+def pull_and_push(
+    scores: Float[Tensor, "b n"], positives: Bool[Tensor, "b n"], *, share: float
+) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
+    """mean_{j∈P(i)} (z_ij − 1)² and mean_{j∈H(i)} (z_ij + 1)² of each row: the halves that MMCL, SMLC and DTL weigh.
+
+    Raises:
+        ShapeError: the two differ in shape.
+    """
+    near, hard = positives_and_hardest(scores, positives, share=share)
+    return row_mean((near.scores - 1).square(), near.valid), row_mean((hard.scores + 1).square(), hard.valid)
+
+
 def row_mean(values: Float[Tensor, "b w"], valid: Bool[Tensor, "b w"]) -> Float[Tensor, " b"]:
     """Mean of the valid values of each row; 0 where there is none."""
     return (values * valid).sum(dim=1) / valid.sum(dim=1).clamp(min=1)

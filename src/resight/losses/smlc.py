@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from resight.losses.parts import check_delta, check_share, positives_and_hardest, row_mean
+from resight.losses.parts import check_delta, check_share, pull_and_push
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,5 @@ class SMLC:
         Raises:
             ShapeError: the two differ in shape.
         """
-        near, hard = positives_and_hardest(scores, positives, share=self.hard_negative_share)
-        pull = row_mean((near.scores - 1).square(), near.valid)
-        push = row_mean((hard.scores + 1).square(), hard.valid)
+        pull, push = pull_and_push(scores, positives, share=self.hard_negative_share)
         return (self.delta * pull + push).mean()

@@ -14,6 +14,7 @@ from torch import Tensor
 from resight.errors import ConfigError
 from resight.miners.candidates import CandidateSettings
 from resight.miners.mplp import consistent_prefix
+from resight.neighbours import cut
 from resight.types import Memory
 
 
@@ -46,7 +47,7 @@ class DPLM(CandidateSettings):
         """Mine the images at `index`; the own index is always positive."""
         most = max(self.max_candidates, self.neighbourhood) if self.max_candidates else 0
         top = memory.top(index, self.tau, max(self.min_candidates, self.neighbourhood), most)
-        width = top.k.clamp(min=self.min_candidates).clamp(max=min(self.max_candidates or len(memory), len(memory)))
+        width = cut(top.k, len(memory), self.min_candidates, self.max_candidates)
         kept = (top.place < width.unsqueeze(1)) & consistent_prefix(memory, index, top, width)  # (a) and (b)
         several = (kept.sum(dim=1) > 1).nonzero().squeeze(1)
         for rows in several.split(32):  # (c), where there is anything left to test
