@@ -4,6 +4,7 @@ Axis names, used in every signature: b batch, n training images, q queries, g ga
 c channels, h height, w width.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from resight.errors import ResightError
+from resight.protocols import GENERAL, EvaluationProtocol
 
 JUNK_PID = -1
 """`pid` of an image that is neither right nor wrong for any query (a detector's junk box)."""
@@ -24,19 +26,29 @@ MOST_POSITIVES = 2**31
 UNKNOWN_CAMID = -1
 """`camid` in tensors where a sample's camera is not known."""
 
+UNKNOWN_TRACKLET = -1
+"""`tracklet` in tensors where a sample's tracklet is not known."""
+
+Box = tuple[int, int, int, int]
+"""Left, top, width, height in pixels of the upright image."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One image file and what is known of it.
+    """One image, a file or a part of one, and what is known of it.
 
     `pid`: identity, 0 or more; -1 is junk; None where it is not known. On Market-1501 pid 0 is a distractor: an
     ordinary identity that no query has. `camid`: camera, 0 or more, or None. `timestamp`: seconds or frame number.
+    `tracklet`: 0 or more; images of one tracklet show one identity in one camera. `box`: the part of the file that is
+    meant; None is all of it.
     """
 
     path: Path
     pid: int | None = None
     camid: int | None = None
     timestamp: float | None = None
+    tracklet: int | None = None
+    box: Box | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +75,24 @@ class Split:
         return tuple(UNKNOWN_CAMID if s.camid is None else s.camid for s in self.samples)
 
     @property
+    def tracklets(self) -> tuple[int, ...]:
+        """Tracklet of each image; `UNKNOWN_TRACKLET` where it is not known."""
+        return tuple(UNKNOWN_TRACKLET if s.tracklet is None else s.tracklet for s in self.samples)
+
+    @property
+    def timestamps(self) -> tuple[float, ...]:
+        """Time of each image; NaN where it is not known."""
+        return tuple(math.nan if s.timestamp is None else s.timestamp for s in self.samples)
+
+    @property
     def pids(self) -> tuple[int, ...] | None:
         """Identity of each image, or None unless every image has one. For evaluators only."""
         pids = tuple(s.pid for s in self.samples if s.pid is not None)
         return pids if pids and len(pids) == len(self.samples) else None
 
     def unlabelled(self) -> "UnlabelledImages":
-        """Give what a trainer may see: files and cameras, no identities."""
-        return UnlabelledImages(self.paths, self.camids)
+        """Give what a trainer may see: files, cameras, tracklets and times, no identities."""
+        return UnlabelledImages(self.paths, self.camids, self.tracklets, self.timestamps)
 
     def without(self, indexes: set[int]) -> "Split":
         """Give the split without the samples at `indexes`, the others in order."""
@@ -83,16 +105,34 @@ class UnlabelledImages:
 
     paths: tuple[Path, ...]
     camids: tuple[int, ...]
+    tracklets: tuple[int, ...]
+    timestamps: tuple[float, ...]
 
     def __len__(self) -> int:
         return len(self.paths)
 
 
 @dataclass(frozen=True, slots=True)
+class TestSet:
+    """One test of a data set: which of its query and gallery images take part.
+
+    `query`, `gallery`: positions in the data set's query and gallery splits, ascending; None is all of them.
+    """
+
+    __test__ = False  # no test case, whatever pytest thinks of its name
+
+    name: str = "test"
+    query: tuple[int, ...] | None = None
+    gallery: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Dataset:
     """A data set as a reader found it. A split that the data set lacks is empty.
 
-    `format`: the reader's name in `data.formats.FORMATS`. `notes`: what the reader passed over, one sentence each.
+    `query` and `gallery` hold each image of all the tests once. `format`: the reader's name in `data.formats.FORMATS`.
+    `notes`: what the reader passed over, one sentence each. `tests`: smallest first; scores during training are of the
+    first. `protocol`: the rules of its evaluation.
     """
 
     root: Path
@@ -101,6 +141,8 @@ class Dataset:
     query: Split
     gallery: Split
     notes: tuple[str, ...] = ()
+    tests: tuple[TestSet, ...] = (TestSet(),)
+    protocol: EvaluationProtocol = GENERAL
 
     @property
     def splits(self) -> tuple[Split, Split, Split]:
