@@ -1,6 +1,7 @@
 """Shared by all tests: one thread, no user cache."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import jaxtyping
 import pytest
@@ -24,3 +25,22 @@ def unchecked_shapes() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """12 training images of 3 people in 2 cameras, and a test of 2 people, drawn."""
+    from small_runs import write_people
+
+    return write_people(tmp_path_factory.mktemp("people"))
+
+
+@pytest.fixture(scope="module")
+def run(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of one epoch on them."""
+    from resight.run import TrainRequest, run_training
+
+    out = tmp_path_factory.mktemp("runs") / "run"
+    changes = ("backbone.name=resnet10t", "backbone.weights=random", "input.size=[64, 32]", "train.epochs=1")
+    run_training(TrainRequest(people, "gsmlp", out, overrides=changes, device="cpu"), say=lambda text: None)
+    return out

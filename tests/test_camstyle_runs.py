@@ -6,14 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from resight.checkpoint import checkpoints, read_tensors
-from resight.data.synthetic import SyntheticConfig, write_synthetic
 from resight.errors import CheckpointError, ConfigError, DataError
 from resight.run import TrainRequest, run_training
 from resight.runlog import read_events
+from small_runs import equal, weights, write_people
 
 SMALL = (
     "backbone.name=resnet10t",
@@ -30,9 +29,7 @@ CAMSTYLE = "bounding_box_train_camstyle"
 @pytest.fixture
 def people(tmp_path: Path) -> Path:
     """12 training images of 2 cameras, each with the other camera's style: its negative."""
-    root = tmp_path / "people"
-    config = SyntheticConfig(train_identities=3, test_identities=2, cameras=2, images_per_camera=2, height=64, width=32)
-    write_synthetic(root, config)
+    root = write_people(tmp_path / "people")
     (root / CAMSTYLE).mkdir()
     for file in sorted((root / "bounding_box_train").glob("*.jpg")):
         own = int(file.name.split("_c")[1][0])
@@ -45,14 +42,6 @@ def train(data: Path, out: Path, *overrides: str, said: list[str] | None = None,
     changes = () if flags.get("resume") else (*SMALL, *overrides)
     request = TrainRequest(data, "gsmlp", out, overrides=changes, device="cpu", **flags)
     return run_training(request, say=(said if said is not None else []).append)
-
-
-def weights(run: Path) -> dict[str, torch.Tensor]:
-    return read_tensors(run / "model.safetensors")[0]
-
-
-def equal(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
-    return all(torch.equal(one[name], two[name]) for name in one)
 
 
 def stop_after(run: Path, epoch: int) -> None:

@@ -9,27 +9,8 @@ import torch
 from typer.testing import CliRunner
 
 from resight import cli
-from resight.data.synthetic import SyntheticConfig, write_synthetic
-from resight.run import TrainRequest, run_training
 
 FAST = ["--device", "cpu", "--backbone", "resnet10t", "--weights", "random", "--size", "64x32", "--epochs", "1"]
-
-
-@pytest.fixture(scope="module")
-def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("people")
-    config = SyntheticConfig(train_identities=3, test_identities=2, cameras=2, images_per_camera=2, height=64, width=32)
-    write_synthetic(root, config)
-    return root
-
-
-@pytest.fixture(scope="module")
-def run(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "run"
-    changes = ("backbone.name=resnet10t", "backbone.weights=random", "input.size=[64, 32]", "train.epochs=1")
-    request = TrainRequest(people, "gsmlp", out, overrides=changes, device="cpu")
-    run_training(request, say=lambda text: None)
-    return out
 
 
 def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: object) -> tuple[int, str]:

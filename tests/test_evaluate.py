@@ -10,7 +10,9 @@ from torch import Tensor
 from oracles.retrieval import slow_metrics, slow_protocol
 from resight import evaluate as evaluate_module
 from resight.errors import DataError
-from resight.evaluate import RetrievalResult, check_answerable, evaluate, rank_gallery
+from resight.evaluate import check_answerable, evaluate, rank_gallery
+from resight.protocols import EvaluationProtocol
+from resight.retrieval_result import RetrievalResult
 from resight.types import Sample, Split
 
 # Directions whose dot products are exact in float32, so that ties are ties at any block size.
@@ -28,15 +30,32 @@ def at_angles(*degrees: float) -> Tensor:
     return torch.stack([angles.cos(), angles.sin()], dim=1)
 
 
-def random_split(name: str, length: int, draw: torch.Generator, *, cameras: int, shared: int = 0) -> Split:
-    """Draw pids -1..5 and cameras, some not known; the first `shared` files are the same in every split."""
+def random_split(
+    name: str, length: int, draw: torch.Generator, *, cameras: int, shared: int = 0, more: bool = False
+) -> Split:
+    """Draw pids -1..5 and cameras, some not known; the first `shared` files are the same in every split.
+
+    `more`: draw tracklets, times and boxes too, some of each not known.
+    """
+
+    def drawn(high: int) -> list[int | None]:
+        return [None if value < 0 else value for value in torch.randint(-1, high, (length,), generator=draw).tolist()]
+
     pids = torch.randint(-1, 6, (length,), generator=draw).tolist()
-    camids = torch.randint(-1, cameras, (length,), generator=draw).tolist()
+    camids = drawn(cameras)
+    tracklets, times, boxes = (drawn(2), drawn(30), drawn(2)) if more else [[None] * length] * 3
     return Split(
         name,
         tuple(
-            Sample(Path(f"{'both' if i < shared else name}/{i}.jpg"), pid, None if camid < 0 else camid)
-            for i, (pid, camid) in enumerate(zip(pids, camids, strict=True))
+            Sample(
+                Path(f"{'both' if i < shared else name}/{i}.jpg"),
+                pids[i],
+                camids[i],
+                times[i],
+                None if tracklets[i] is None else 2 * (pids[i] + 1) + tracklets[i],  # of one identity
+                None if boxes[i] is None else (0, 0, 5, boxes[i]),
+            )
+            for i in range(length)
         ),
     )
 
@@ -115,6 +134,49 @@ def test_two_hundred_and_fifty_cases_equal_plain_loops():
     assert 0 < refused < 100
 
 
+PROTOCOLS = (
+    EvaluationProtocol("own", cameras="own"),
+    EvaluationProtocol("all", cameras="all"),
+    EvaluationProtocol("none", cameras="none"),
+    EvaluationProtocol("apart", cameras="none", seconds=6),
+    EvaluationProtocol("both", cameras="own", seconds=11),
+)
+
+
+def case_of_everything(seed: int) -> tuple[Tensor, Tensor, Split, Split]:
+    draw = torch.Generator().manual_seed(seed)
+    queries, gallery = (int(torch.randint(1, high, (), generator=draw)) for high in (8, 40))
+    splits = [
+        random_split(name, length, draw, cameras=seed % 4, shared=seed % 5, more=True)
+        for name, length in (("query", queries), ("gallery", gallery))
+    ]
+    rows = [EXACT[torch.randint(0, len(EXACT), (length,), generator=draw)] for length in (queries, gallery)]
+    return rows[0], rows[1], splits[0], splits[1]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: protocol.name)
+def test_every_protocol_equals_plain_loops(protocol):
+    """Two hundred cases each, with junk, ties, tracklets, times, boxes and images of both splits."""
+    compared = 0
+    for seed in range(200):
+        q, g, query, gallery = case_of_everything(seed)
+        right, left_out = slow_protocol(query, gallery, protocol)
+        slow = [slow_metrics(*row) for row in zip((q @ g.T).tolist(), right, left_out, strict=True)]
+        counted = [row for row in slow if row.ranks]
+        if not counted:
+            with pytest.raises(DataError, match="no query has a right answer"):
+                check_answerable(query, gallery, protocol)
+            continue
+        check_answerable(query, gallery, protocol)
+        result = evaluate(q, g, query, gallery, protocol=protocol)
+        assert result.ap.tolist() == pytest.approx([row.ap for row in slow], nan_ok=True), f"seed {seed}"
+        assert result.mAP_trapezoid == pytest.approx(sum(row.trapezoid_ap for row in counted) / len(counted))
+        assert result.first_rank.tolist() == [(row.ranks or [0])[0] for row in slow]
+        assert result.protocol == protocol.name
+        compared += 1
+    assert compared > 90
+
+
 def test_the_check_before_embedding_refuses_what_evaluate_refuses():
     refused = 0
     for seed in range(0, 240, 3):  # every third case shares no file between query and gallery
@@ -149,10 +211,8 @@ def test_block_size_changes_nothing(block_size):
 
 def test_no_block_holds_more_than_its_share(monkeypatch):
     seen = []
-    measure = evaluate_module.retrieval_metrics
-    monkeypatch.setattr(
-        evaluate_module, "retrieval_metrics", lambda s, r, o: seen.append(s.numel()) or measure(s, r, o)
-    )
+    measure = evaluate_module.right_ranks
+    monkeypatch.setattr(evaluate_module, "right_ranks", lambda s, r, c: seen.append(s.numel()) or measure(s, r, c))
     case = random_labelled(0)
     whole = evaluate(*case)
     monkeypatch.setattr(evaluate_module, "BLOCK_ELEMENTS", 100)
@@ -208,11 +268,12 @@ def test_ranked_gallery_agrees_with_evaluate():
 
 def test_result_as_json_and_on_the_screen():
     result = RetrievalResult(
-        mAP=0.25, mINP=0.125, cmc={1: 0.5, 5: 0.75, 10: 1.0, 20: 1.0}, queries=4, left_out=1,
+        mAP=0.25, mAP_trapezoid=0.2, mINP=0.125, cmc={1: 0.5, 5: 0.75, 10: 1.0, 20: 1.0}, queries=4, left_out=1,
         ap=torch.zeros(5), first_rank=torch.ones(5, dtype=torch.int64),
     )  # fmt: skip
     assert result.to_json() == {
-        "mAP": 0.25, "mINP": 0.125, "cmc": {"1": 0.5, "5": 0.75, "10": 1.0, "20": 1.0}, "queries": 4, "left_out": 1,
+        "mAP": 0.25, "mAP_trapezoid": 0.2, "mINP": 0.125, "cmc": {"1": 0.5, "5": 0.75, "10": 1.0, "20": 1.0},
+        "queries": 4, "left_out": 1, "protocol": "general",
     }  # fmt: skip
     assert result.lines()[0] == "mAP       25.00 %"
     assert "CMC@1     50.00 %" in str(result)

@@ -7,13 +7,23 @@ import torch
 from torch import Tensor
 
 from oracles.retrieval import slow_metrics
+from resight import metrics
 from resight.errors import DataError
-from resight.metrics import cmc_at, retrieval_metrics, right_ranks
+from resight.metrics import QueryMetrics, cmc_at
 
 
 def marks(*rows: str) -> Tensor:
     """Turn "x..x" into [True, False, False, True]."""
     return torch.tensor([[mark == "x" for mark in row] for row in rows])
+
+
+def right_ranks(scores: Tensor, right: Tensor, left_out: Tensor) -> Tensor:
+    """Call it with masks: what is left out stands at minus infinity, and is no right answer."""
+    return metrics.right_ranks(scores.masked_fill(left_out, -torch.inf), *(right & ~left_out).nonzero(as_tuple=True))
+
+
+def retrieval_metrics(scores: Tensor, right: Tensor, left_out: Tensor) -> QueryMetrics:
+    return metrics.retrieval_metrics(right_ranks(scores, right, left_out))
 
 
 def random_case(seed: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -41,6 +51,9 @@ def test_one_query_worked_by_hand():
     assert found.ap.item() == pytest.approx((1 / 1 + 2 / 2 + 3 / 5) / 3)
     assert found.inp.item() == pytest.approx(3 / 5)
     assert found.first_rank.tolist() == [1]
+    # Precision over recall: (0, 1) (1/3, 1) (2/3, 1), then 2/3 and 2/4 at recall 2/3, then (1, 3/5).
+    # Area: 1/3 · 1 + 1/3 · 1 + 1/3 · (2/4 + 3/5) / 2.
+    assert found.trapezoid_ap.item() == pytest.approx((1 + 1 + (2 / 4 + 3 / 5) / 2) / 3)
 
 
 def test_scores_below_zero_count_like_any_other():
@@ -96,8 +109,8 @@ def test_all_rows_right_is_perfect():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_four_hundred_cases_equal_plain_loops(dtype):
-    for seed in range(400):
+def test_a_thousand_cases_equal_plain_loops(dtype):
+    for seed in range(1000):
         scores, right, left_out = random_case(seed)
         scores = scores.to(dtype)
         ranks = right_ranks(scores, right, left_out)
@@ -106,8 +119,18 @@ def test_four_hundred_cases_equal_plain_loops(dtype):
             slow = slow_metrics(scores[row].tolist(), right[row].tolist(), left_out[row].tolist())
             assert [rank for rank in ranks[row].tolist() if rank] == slow.ranks, f"seed {seed}"
             assert found.ap[row].item() == pytest.approx(slow.ap, nan_ok=True)
+            assert found.trapezoid_ap[row].item() == pytest.approx(slow.trapezoid_ap, nan_ok=True)
             assert found.inp[row].item() == pytest.approx(slow.inp, nan_ok=True)
             assert found.first_rank[row].item() == (slow.ranks or [0])[0]
+
+
+def test_sorting_in_parts_and_on_several_threads_changes_nothing(monkeypatch):
+    scores = torch.randn(37, 53)
+    whole = scores.sort(dim=1).values
+    monkeypatch.setattr(metrics, "SORTED_AT_ONCE", 3 * 53)
+    kept = scores.clone()
+    assert torch.equal(metrics.sorted_rows(scores), whole)
+    assert torch.equal(scores, kept)
 
 
 def test_raising_a_right_answer_never_lowers_ap():

@@ -12,18 +12,18 @@ from resight import prepare
 from resight.artifacts import BEST_ON_TEST, load_model
 from resight.backbones import BackboneConfig, build_model
 from resight.checkpoint import checkpoints, read_header, read_tensors
-from resight.data.synthetic import SyntheticConfig, write_synthetic
 from resight.data.transforms import AugmentConfig
 from resight.embed import embed
 from resight.errors import CheckpointError, ConfigError, DataError
-from resight.evaluate import RetrievalResult
 from resight.quirks import with_gallery
 from resight.recipes import load_recipe
 from resight.refill import embed_augmented, plain_batches
 from resight.report import write_report
+from resight.retrieval_result import RetrievalResult
 from resight.run import TrainRequest, run_training
 from resight.runlog import read_events
 from resight.types import Dataset, Sample, Split
+from small_runs import equal
 
 SMALL = (
     "backbone.name=resnet10t",
@@ -37,22 +37,10 @@ SMALL = (
 KEEP_BEST = "evaluate.keep_best_on_test_rank1=true"
 
 
-@pytest.fixture(scope="module")
-def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("people")
-    config = SyntheticConfig(train_identities=3, test_identities=2, cameras=2, images_per_camera=2, height=64, width=32)
-    write_synthetic(root, config)
-    return root
-
-
 def train(data: Path, out: Path, *overrides: str, said: list[str] | None = None, **flags) -> dict:
     changes = () if flags.get("resume") else (*SMALL, *overrides)
     request = TrainRequest(data, "gsmlp", out, overrides=changes, device="cpu", **flags)
     return run_training(request, say=(said if said is not None else []).append)
-
-
-def equal(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
-    return all(torch.equal(one[name], two[name]) for name in one)
 
 
 def test_every_quirk_is_off_by_default():
@@ -126,21 +114,21 @@ def test_a_run_with_published_refills_differs_and_resumes_bit_for_bit(people: Pa
 @pytest.fixture
 def faked_rank1(monkeypatch: pytest.MonkeyPatch):
     """Make the test set answer with given Rank-1 figures, by how often the model has been trained."""
-    real = prepare.TestSet.evaluate
+    real = prepare.TestImages.evaluate
     seen: list[dict[str, torch.Tensor]] = []
 
     def fake(sequence: list[float], *, first: int = 0) -> list[dict[str, torch.Tensor]]:
         answers = iter(sequence)
         seen[:] = seen[:first]
 
-        def evaluate(self: prepare.TestSet, model, *, precision: str, device: torch.device) -> RetrievalResult:
+        def evaluate(self: prepare.TestImages, model, *, precision: str, device: torch.device) -> RetrievalResult:
             seen.append({name: t.clone() for name, t in model.state_dict().items()})
             figures = real(self, model, precision=precision, device=device).to_json()
             rank1 = next(answers)
             figures["cmc"] = {"1": rank1, "5": 1.0, "10": 1.0, "20": 1.0}
             return SimpleNamespace(to_json=lambda: figures)  # type: ignore[return-value]
 
-        monkeypatch.setattr(prepare.TestSet, "evaluate", evaluate)
+        monkeypatch.setattr(prepare.TestImages, "evaluate", evaluate)
         return seen
 
     return fake

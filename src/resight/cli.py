@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from resight.cli_data import CONVERT, TwoWordCommands, convert_command, data_command
 from resight.cli_options import (
     BatchOption,
     CacheOption,
@@ -25,6 +26,7 @@ from resight.errors import ResightError
 
 app = typer.Typer(
     name="resight",
+    cls=TwoWordCommands,
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -138,6 +140,30 @@ def evaluate(
     run: RunArgument,
     data: DataArgument,
     format: FormatOption = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(help="Rules to score by, e.g. general, market1501, vehicleid, cuhk03.", show_default="the data set's"),
+    ] = None,
+    tests: Annotated[
+        str | None, typer.Option(help="Which tests, where there are several: small,medium.", show_default="all")
+    ] = None,
+    rerank: Annotated[bool, typer.Option("--rerank", help="Re-rank by k-reciprocal neighbours.")] = False,
+    k1: Annotated[int, typer.Option(min=1, help="Re-ranking: neighbours of a row.")] = 20,
+    k2: Annotated[int, typer.Option(min=1, help="Re-ranking: neighbours to average over.")] = 6,
+    lambda_: Annotated[float, typer.Option("--lambda", help="Re-ranking: weight of the plain distance.")] = 0.3,
+    query_expansion: Annotated[
+        int, typer.Option(min=0, help="Add so many nearest gallery images to each query first; 0: none.")
+    ] = 0,
+    alpha: Annotated[float, typer.Option(min=0, help="Query expansion: weigh them by score to this power.")] = 3.0,
+    by_tracklet: Annotated[
+        bool, typer.Option("--by-tracklet", help="Search tracklets, by their mean, instead of images.")
+    ] = False,
+    single_shot: Annotated[
+        int, typer.Option(min=0, help="Also CMC with one gallery image an identity, over so many draws.")
+    ] = 0,
+    camera_pairs: Annotated[
+        bool, typer.Option("--camera-pairs", help="Also score each camera against each other one.")
+    ] = False,
     device: DeviceOption = "auto",
     cache_dir: CacheOption = None,
     skip_broken: SkipOption = False,
@@ -145,26 +171,29 @@ def evaluate(
 ) -> None:
     """Score a trained model: mAP, CMC at 1, 5, 10, 20 and mINP of query against gallery.
 
-    Example: `resight evaluate runs/crops market1501/ --json scores.json`
-    """
-    from resight.artifacts import load_model
-    from resight.data.digests import default_cache_dir
-    from resight.data.formats import read_dataset
-    from resight.prepare import choose_device, open_test_set
-    from resight.quirks import model_caveats
+    Example: `resight evaluate runs/crops market1501/ --rerank --json scores.json`
 
-    place = choose_device(device)
-    model, recipe = load_model(run, place)
-    dataset = read_dataset(data, format)
-    test_set = open_test_set(
-        dataset, recipe.input.height_width, cache_dir or default_cache_dir(), skip_broken=skip_broken
+    Each data set is scored by its authors' rules, in all its tests. mAP is the step sum; the trapezoid form that older
+    papers print is given beside it. Intervals are a bootstrap over queries.
+    """
+    from resight.evaluation import EvaluateRequest, as_json, run_evaluation
+    from resight.progress import titled_bar
+    from resight.scoring import Scoring
+
+    scoring = Scoring(
+        rerank=rerank,
+        k1=k1,
+        k2=k2,
+        lambda_=lambda_,
+        expand=query_expansion,
+        alpha=alpha,
+        by_tracklet=by_tracklet,
+        single_shot_draws=single_shot,
+        camera_pairs=camera_pairs,
     )
-    result = test_set.evaluate(model, precision="float32", device=place)
-    for line in result.lines():
-        console.print(line)
-    for sentence in model_caveats(recipe):
-        say(f"WARNING: {sentence}")
-    write_json(json_file, result.to_json())
+    request = EvaluateRequest(run, data, format, protocol, tests, device, cache_dir, skip_broken, scoring)
+    results = run_evaluation(request, say, lambda title: titled_bar(console, title))
+    write_json(json_file, as_json(results))
 
 
 @app.command()
@@ -184,7 +213,8 @@ def embed(
 
     Example: `resight embed runs/crops crops/ --out crops.parquet`
 
-    Columns: path, split, pid, camid, timestamp, embedding (a list of float32).
+    Columns: path, split, pid, camid, timestamp, tracklet, embedding (a list of float32), and left, top, width, height
+    where images are boxes in larger ones.
     """
     from resight.tables import EmbedRequest, embed_to_parquet
 
@@ -193,22 +223,8 @@ def embed(
     console.print(f"wrote {rows} embeddings of {dim} dimensions to {out}")
 
 
-@app.command("data")
-def data_command(
-    path: DataArgument, format: FormatOption = None, cache_dir: CacheOption = None, json_file: JsonOption = None
-) -> None:
-    """Show what a data set holds: counts, sizes, broken and duplicate images, and leaks into query or gallery.
-
-    Example: `resight data crops/`
-    """
-    from resight.data.digests import default_cache_dir
-    from resight.data.formats import read_dataset
-    from resight.data.inspection import inspect_dataset
-
-    report = inspect_dataset(read_dataset(path, format), cache_dir or default_cache_dir())
-    for line in report.lines():
-        console.print(line, markup=False)
-    write_json(json_file, report.to_json())
+app.command("data")(data_command)
+app.command(CONVERT)(convert_command)
 
 
 @app.command()

@@ -53,13 +53,18 @@ class MinerConfig:
     `by_camera`: mine on features standardised per camera (needs schedule "epoch" and known cameras; without cameras it
     changes nothing). `precision`: what the neighbours of all images are looked for in; "bfloat16" (needs schedule
     "epoch") scores in float32 whatever could be among them, so the labels are the same, and is faster where the device
-    multiplies bfloat16 faster. `options`: the miner's own parameters.
+    multiplies bfloat16 faster. `tracklets`: images of one tracklet are positives of each other, in the warm-up too;
+    data without tracklets train as if it were off. `same_time`: images that one camera took at the same timestamp, and
+    the tracklets they belong to, are never positives of each other; off by default, as it holds only where a timestamp
+    is one moment and a detector gives one box an identity. `options`: the miner's own parameters.
     """
 
     name: str = "gsmlp"
     schedule: str = "batch"
     by_camera: bool = False
     precision: str = "float32"
+    tracklets: bool = True
+    same_time: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -1,74 +1,28 @@
 """The retrieval protocol: who is left out for which query, then the metrics, as one checked result."""
 
-import os
+import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn import functional
 
+from resight.answers import Answers, Pairs
+from resight.breakdown import CameraPairs, DrawnGalleries, bootstrap_intervals
 from resight.errors import DataError
-from resight.metrics import QueryMetrics, cmc_at, retrieval_metrics
-from resight.types import JUNK_PID, UNKNOWN_CAMID, Split
+from resight.metrics import QueryMetrics, cmc_at, retrieval_metrics, right_ranks
+from resight.protocols import GENERAL, EvaluationProtocol
+from resight.retrieval_result import RetrievalResult
+from resight.types import Split
 
 CMC_RANKS = (1, 5, 10, 20)
 """The k of CMC@k that are reported."""
 
-BLOCK_ELEMENTS = 2**22
-"""Most scores held at once: block rows × gallery; a handful of tensors of this many elements is the peak."""
-
-
-@dataclass(frozen=True)
-class RetrievalResult:
-    """What an evaluation found; all figures are fractions, larger is better.
-
-    `cmc`: CMC@k by k. `queries`: how many count. `left_out`: how many do not, having no right answer. `ap`: of each
-    query, NaN where left out. `first_rank`: rank of each query's first right answer, 0 where left out.
-
-    Raises:
-        DataError: a figure is not a fraction, CMC falls with k, or the counts do not add up.
-    """
-
-    mAP: float  # noqa: N815
-    mINP: float  # noqa: N815
-    cmc: dict[int, float]
-    queries: int
-    left_out: int
-    ap: Float[Tensor, " q"] = field(compare=False, repr=False)
-    first_rank: Int[Tensor, " q"] = field(compare=False, repr=False)
-
-    def __post_init__(self) -> None:
-        figures = {"mAP": self.mAP, "mINP": self.mINP} | {f"CMC@{k}": share for k, share in self.cmc.items()}
-        for name, value in figures.items():
-            if not 0.0 <= value <= 1.0:
-                raise DataError(f"{name} must be a fraction between 0 and 1, got {value}")
-        shares = [self.cmc[k] for k in sorted(self.cmc)]
-        if shares != sorted(shares):
-            raise DataError(f"CMC must not fall as k grows, got {self.cmc}")
-        if self.queries + self.left_out != len(self.ap):
-            raise DataError(f"{self.queries} queries and {self.left_out} left out must make {len(self.ap)} queries")
-
-    def to_json(self) -> dict[str, Any]:
-        """Give the figures as fractions and whole numbers, ready for `json.dump`."""
-        return {
-            "mAP": self.mAP,
-            "mINP": self.mINP,
-            "cmc": {str(k): self.cmc[k] for k in sorted(self.cmc)},
-            "queries": self.queries,
-            "left_out": self.left_out,
-        }
-
-    def lines(self) -> list[str]:
-        """Give the figures for the screen, in percent, one line each."""
-        cmc = [f"CMC@{k:<4} {100 * self.cmc[k]:6.2f} %" for k in sorted(self.cmc)]
-        counts = f"{self.queries:,} queries, {self.left_out:,} left out (no right answer)"
-        return [f"mAP      {100 * self.mAP:6.2f} %", f"mINP     {100 * self.mINP:6.2f} %", *cmc, counts]
-
-    def __str__(self) -> str:
-        return "\n".join(self.lines())
+BLOCK_ELEMENTS = 2**24
+"""Most scores held at once: block rows × gallery; a few tensors of this many elements are the peak."""
 
 
 @dataclass(frozen=True)
@@ -86,54 +40,82 @@ class RankedGallery:
     left_out: Bool[Tensor, "q k"]
 
 
+@runtime_checkable
+class Rescorer(Protocol):
+    """What may change the scores before they are ranked, as re-ranking does."""
+
+    def rescore(self, first: int, scores: Float[Tensor, "b g"], /) -> Float[Tensor, "b g"]:
+        """Give new scores of the queries from `first` on; `scores` are cosines and may be overwritten."""
+        ...
+
+
 @dataclass(frozen=True)
-class _Block:
-    """A run of queries against the whole gallery."""
+class Options:
+    """What an evaluation does beside the plain figures.
 
-    scores: Float[Tensor, "b g"]
-    right: Bool[Tensor, "b g"]
-    left_out: Bool[Tensor, "b g"]
+    `rescorer`: changes the scores first. `single_shot_draws`: over how many drawn galleries of one image an identity
+    to take the single-shot CMC; 0: not at all. `camera_pairs`: score each pair of cameras too.
+    """
+
+    rescorer: Rescorer | None = None
+    single_shot_draws: int = 0
+    camera_pairs: bool = False
 
 
+@torch.no_grad()
 def evaluate(
     query_embeddings: Float[Tensor, "q d"],
     gallery_embeddings: Float[Tensor, "g d"],
     query: Split,
     gallery: Split,
     *,
+    protocol: EvaluationProtocol = GENERAL,
+    options: Options = Options(),
     block_size: int | None = None,
 ) -> RetrievalResult:
     """Rank the gallery by cosine for each query and measure where the right answers stand.
 
-    Left out for a query: gallery rows of its own pid and camid, its own file, and junk (pid -1). A camera that is not
-    known is nobody's camera. `block_size`: queries at a time, as many as fit `BLOCK_ELEMENTS` when None; it does not
-    change the result. Embeddings of any length are taken by their direction.
+    `protocol` says what is left out for a query. `block_size`: queries at a time, as many as fit `BLOCK_ELEMENTS` when
+    None; it does not change the result. Embeddings of any length are taken by their direction. Never more than a few
+    blocks of scores are held, and the embeddings are not copied.
 
     Raises:
         DataError: embeddings do not fit their split or are not finite, identities are missing, or no query has a
             right answer.
     """
-    metrics = [
-        retrieval_metrics(block.scores, block.right, block.left_out)
-        for block in _blocks(query_embeddings, gallery_embeddings, query, gallery, block_size=block_size)
-    ]
-    return _result(metrics, query, gallery)
+    _check_counts((query_embeddings, query), (gallery_embeddings, gallery))
+    answers = Answers(query, gallery, protocol)
+    metrics: list[QueryMetrics] = []
+    drawn = DrawnGalleries(answers, protocol.shots, protocol.draws) if protocol.shots else None
+    single = DrawnGalleries(answers, 1, options.single_shot_draws) if options.single_shot_draws else None
+    pairs = CameraPairs(answers) if options.camera_pairs else None
+    for first, cosines in _blocks(query_embeddings, gallery_embeddings, query, gallery, block_size=block_size):
+        scores = cosines if options.rescorer is None else options.rescorer.rescore(first, cosines)
+        right = _leave_out(scores, first, answers)
+        for watcher in (drawn, single):
+            if watcher is not None:
+                watcher.watch(first, scores)
+        if drawn is None:
+            metrics.append(retrieval_metrics(right_ranks(scores, *right)))
+        if pairs is not None:
+            pairs.watch(first, scores, right)
+    result = _result(drawn.metrics() if drawn else [_joined(metrics)], query, gallery, protocol)
+    return dataclasses.replace(
+        result,
+        single_shot=_mean_cmc(single.metrics()) if single else None,
+        camera_pairs=pairs.pairs() if pairs else (),
+    )
 
 
-def check_answerable(query: Split, gallery: Split) -> None:
+def check_answerable(query: Split, gallery: Split, protocol: EvaluationProtocol = GENERAL) -> None:
     """Check, before any embedding, that `evaluate` will have at least one query to count.
 
     Raises:
         DataError: no query has a right answer in the gallery.
     """
-    cameras: dict[int, set[int]] = {}
-    for pid, camid in zip(gallery.pids or (), gallery.camids, strict=True):
-        cameras.setdefault(pid, set()).add(camid)
-    for pid, camid in zip(query.pids or (), query.camids, strict=True):
-        seen = cameras.get(pid, set()) if pid != JUNK_PID else set()
-        if seen - {camid} or (camid == UNKNOWN_CAMID and seen):
-            return
-    raise unanswerable(query, gallery)
+    rows, _ = Answers(query, gallery, protocol).right(0, len(query))
+    if not len(rows):
+        raise unanswerable(query, gallery)
 
 
 def unanswerable(query: Split, gallery: Split) -> DataError:
@@ -145,6 +127,7 @@ def unanswerable(query: Split, gallery: Split) -> DataError:
     )
 
 
+@torch.no_grad()
 def rank_gallery(
     query_embeddings: Float[Tensor, "q d"],
     gallery_embeddings: Float[Tensor, "g d"],
@@ -152,6 +135,7 @@ def rank_gallery(
     gallery: Split,
     *,
     top_k: int,
+    protocol: EvaluationProtocol = GENERAL,
 ) -> RankedGallery:
     """Give each query's `top_k` nearest gallery rows (all, if there are fewer), those left out kept and marked.
 
@@ -160,20 +144,41 @@ def rank_gallery(
     Raises:
         DataError: as `evaluate`, but for queries without a right answer.
     """
-    ranked = [_top_of_block(block, top_k) for block in _blocks(query_embeddings, gallery_embeddings, query, gallery)]
+    _check_counts((query_embeddings, query), (gallery_embeddings, gallery))
+    answers = Answers(query, gallery, protocol)
+    ranked = [
+        _top_of_block(scores, first, answers, top_k)
+        for first, scores in _blocks(query_embeddings, gallery_embeddings, query, gallery)
+    ]
     names = ("index", "score", "rank", "right", "left_out")
     return RankedGallery(**{name: torch.cat([getattr(part, name) for part in ranked]) for name in names})
 
 
-def _top_of_block(block: _Block, top_k: int) -> RankedGallery:
-    score, index = block.scores.sort(dim=1, descending=True, stable=True)
+def _top_of_block(scores: Float[Tensor, "b g"], first: int, answers: Answers, top_k: int) -> RankedGallery:
+    score, index = scores.sort(dim=1, descending=True, stable=True)
     score, index = score[:, :top_k], index[:, :top_k]
-    left_out = block.left_out.gather(1, index)
+    rows, columns = _leave_out(scores, first, answers)
+    right = torch.zeros_like(scores, dtype=torch.bool)
+    right[rows, columns] = True
+    left_out = (scores == -torch.inf).gather(1, index)
     rank = (~left_out).cumsum(dim=1).masked_fill(left_out, 0)
-    return RankedGallery(index, score, rank, block.right.gather(1, index), left_out)
+    return RankedGallery(index, score, rank, right.gather(1, index), left_out)
 
 
-@torch.no_grad()
+def _leave_out(scores: Float[Tensor, "b g"], first: int, answers: Answers) -> Pairs:
+    """Put what is left out below everything, in place, and give the right answers that remain."""
+    last, place = first + len(scores), scores.device
+    scores[:, answers.junk.to(place)] = -torch.inf
+    rows, columns = answers.left_out(first, last)
+    scores[rows.to(place), columns.to(place)] = -torch.inf
+    strangers = answers.strangers_out(first, last)
+    if strangers is not None:
+        scores.masked_fill_(strangers.to(place), -torch.inf)
+    rows, columns = (part.to(place) for part in answers.of_same_identity(first, last))
+    counted = scores[rows, columns] > -torch.inf
+    return rows[counted], columns[counted]
+
+
 def _blocks(
     query_embeddings: Float[Tensor, "q d"],
     gallery_embeddings: Float[Tensor, "g d"],
@@ -181,73 +186,75 @@ def _blocks(
     gallery: Split,
     *,
     block_size: int | None = None,
-) -> Iterator[_Block]:
-    """Score the queries against the gallery, a bounded number at a time."""
-    queries = _unit_rows(query_embeddings, query)
-    unit_gallery = _unit_rows(gallery_embeddings, gallery)
-    files: dict[str, int] = {}
-    query_facts = _facts(query, files).to(queries.device)
-    gallery_facts = _facts(gallery, files).to(queries.device)
-    size = block_size or max(1, BLOCK_ELEMENTS // len(gallery))
-    for rows, facts in zip(queries.split(size), query_facts.split(size, dim=1), strict=True):
-        right, left_out = _right_and_left_out(facts, gallery_facts)
-        yield _Block(rows @ unit_gallery.T, right, left_out)
+) -> Iterator[tuple[int, Float[Tensor, "b g"]]]:
+    """Score the queries against the gallery, a bounded number at a time: position of the first, and its scores."""
+    queries, query_length = _rows_and_lengths(query_embeddings, query)
+    rows, length = _rows_and_lengths(gallery_embeddings, gallery)
+    size = block_size or max(1, BLOCK_ELEMENTS // max(1, len(gallery)))
+    first = 0
+    for block, own in zip(queries.split(size), query_length.split(size), strict=True):
+        scores = block @ rows.T
+        if bool((own != 1).any()) or bool((length != 1).any()):
+            scores /= own.unsqueeze(1)
+            scores /= length
+        yield first, scores
+        first += len(block)
 
 
-def _unit_rows(embeddings: Float[Tensor, "n d"], split: Split) -> Float[Tensor, "n d"]:
-    """Check that the embeddings are the split's and give them at unit length, in float32 or wider."""
-    if len(embeddings) != len(split):
-        raise DataError(
-            f"{split.name} must have one embedding for each image, got {len(embeddings)} for {len(split)}; "
-            "embed the same list of images again"
-        )
-    finite = embeddings.isfinite().all(dim=1)
-    if not finite.all():
-        row = int((~finite).nonzero()[0])
-        raise DataError(
-            f"embeddings must be finite, got NaN or infinity for {split.name} image {split.samples[row].path}; "
-            "check the weights"
-        )
+def _check_counts(*given: tuple[Tensor, Split]) -> None:
+    for embeddings, split in given:
+        if len(embeddings) != len(split):
+            raise DataError(
+                f"{split.name} must have one embedding for each image, got {len(embeddings)} for {len(split)}; "
+                "embed the same list of images again"
+            )
+
+
+def _rows_and_lengths(embeddings: Float[Tensor, "n d"], split: Split) -> tuple[Float[Tensor, "n d"], Tensor]:
+    """Give the embeddings in float32 or wider, and by what to divide their products: 1 where it is but for rounding."""
     wide = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
-    return functional.normalize(wide, dim=1)
+    length = torch.linalg.vector_norm(wide, dim=1)
+    for row in (~length.isfinite()).nonzero().squeeze(1).tolist():
+        if not bool(wide[row].isfinite().all()):
+            raise DataError(
+                f"embeddings must be finite, got NaN or infinity for {split.name} image {split.samples[row].path}; "
+                "check the weights"
+            )
+        raise DataError(f"embeddings must not overflow, got the length of {split.samples[row].path} beyond the range")
+    near_one = (length - 1).abs() <= 4e-6
+    return wide, torch.where(near_one, 1.0, length.clamp(min=torch.finfo(length.dtype).tiny))
 
 
-def _facts(split: Split, files: dict[str, int]) -> Int[Tensor, "3 n"]:
-    """Give pid, camid and a number for the file of each image; `files` numbers the files seen so far."""
-    if split.pids is None:
-        raise DataError(
-            f"every image of {split.name} must have an identity, got {len(split)} images without a full set; "
-            "evaluate on labelled query and gallery images"
-        )
-    numbers = [files.setdefault(os.path.realpath(path), len(files)) for path in split.paths]
-    return torch.tensor([split.pids, split.camids, numbers], dtype=torch.int64)
+def _joined(metrics: list[QueryMetrics]) -> QueryMetrics:
+    names = ("ap", "trapezoid_ap", "inp", "first_rank")
+    return QueryMetrics(**{name: torch.cat([getattr(block, name) for block in metrics]).cpu() for name in names})
 
 
-def _right_and_left_out(
-    query: Int[Tensor, "3 b"], gallery: Int[Tensor, "3 g"]
-) -> tuple[Bool[Tensor, "b g"], Bool[Tensor, "b g"]]:
-    """Apply the protocol to the facts (pid, camid, file) of a block of queries and of the gallery."""
-    pid, camid, file = query[:, :, None]
-    gallery_pid, gallery_camid, gallery_file = gallery[:, None, :]
-    same_pid = pid == gallery_pid
-    same_camera = (camid == gallery_camid) & (camid != UNKNOWN_CAMID)
-    left_out = (same_pid & same_camera) | (file == gallery_file) | (gallery_pid == JUNK_PID)
-    return same_pid & ~left_out, left_out
+def _mean_cmc(draws: list[QueryMetrics]) -> dict[int, float]:
+    return {k: float(np.mean([cmc_at(draw.first_rank, k) for draw in draws])) for k in CMC_RANKS}
 
 
-def _result(metrics: list[QueryMetrics], query: Split, gallery: Split) -> RetrievalResult:
-    ap = torch.cat([block.ap for block in metrics])
-    inp = torch.cat([block.inp for block in metrics])
-    first_rank = torch.cat([block.first_rank for block in metrics])
-    counted = int((first_rank > 0).sum())
-    if counted == 0:
+def _result(draws: list[QueryMetrics], query: Split, gallery: Split, protocol: EvaluationProtocol) -> RetrievalResult:
+    """Take means over the queries that count, then over the draws."""
+    draws = [draw for draw in draws if bool((draw.first_rank > 0).any())]
+    if not draws:
         raise unanswerable(query, gallery)
+    by_query = {name: torch.stack([getattr(d, name) for d in draws]) for name in ("ap", "trapezoid_ap", "inp")}
+    first_rank = torch.stack([draw.first_rank for draw in draws])
+    ever = (first_rank > 0).any(dim=0)
+    ap, inp = by_query["ap"].nanmean(dim=0), by_query["inp"].nanmean(dim=0)
+    hits = torch.where(first_rank > 0, (first_rank == 1).double(), torch.nan).nanmean(dim=0)
+    intervals = bootstrap_intervals({"mAP": ap.numpy(), "mINP": inp.numpy(), "CMC@1": hits.numpy()})
     return RetrievalResult(
-        mAP=float(ap.nanmean()),
-        mINP=float(inp.nanmean()),
-        cmc={k: cmc_at(first_rank, k) for k in CMC_RANKS},
-        queries=counted,
-        left_out=len(query) - counted,
+        mAP=float(by_query["ap"].nanmean(dim=1).mean()),
+        mAP_trapezoid=float(by_query["trapezoid_ap"].nanmean(dim=1).mean()),
+        mINP=float(by_query["inp"].nanmean(dim=1).mean()),
+        cmc=_mean_cmc(draws),
+        queries=int(ever.sum()),
+        left_out=int((~ever).sum()),
         ap=ap,
-        first_rank=first_rank,
+        first_rank=first_rank[0],
+        protocol=protocol.name,
+        draws=len(draws),
+        intervals=intervals,
     )

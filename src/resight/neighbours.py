@@ -24,33 +24,65 @@ def top_k(
 
     `count` is cut to n. `scores` is changed and restored in its own columns.
     """
-    count = min(count, scores.shape[1])
     rows = torch.arange(len(own), device=own.device)
     kept = scores[rows, own]
     scores[rows, own] = torch.inf  # nothing comes before the image itself
-    more = min(count + 1, scores.shape[1])
-    values, columns = scores.topk(more, dim=1)
-    if more > count:
-        tied = (values[:, count - 1] == values[:, count]).nonzero().squeeze(1)
-        if len(tied):  # the selection took any of the equals; take those that come first
-            marks = best(scores[tied], torch.full_like(tied, count))
-            columns[tied, :count] = marks.nonzero()[:, 1].view(len(tied), count)
-            values[tied, :count] = scores[tied].gather(1, columns[tied, :count])
-        values, columns = values[:, :count], columns[:, :count]
-    columns, order = columns.sort(dim=1)
-    values, order = values.gather(1, order).sort(dim=1, descending=True, stable=True)
-    columns = columns.gather(1, order)
+    values, columns = largest(scores, count)
     scores[rows, own] = kept
     values[:, 0] = kept
     return values, columns
+
+
+def largest(scores: Float[Tensor, "b n"], count: int) -> tuple[Float[Tensor, "b k"], Int[Tensor, "b k"]]:
+    """The `count` best scores of each row and their columns: falling, ties by column. `count` is cut to n."""
+    n = scores.shape[1]
+    count = min(count, n)
+    values, columns = _any_largest(scores, min(count + 1, n))
+    if count < n:
+        tied = (values[:, count - 1] == values[:, count]).nonzero().squeeze(1)
+        values, columns = values[:, :count], columns[:, :count]
+        # The selection took any of the equals; take those that come first.
+        for at in tied.split(max(1, TIED_ELEMENTS // n)) if len(tied) else ():
+            marks = best(scores[at], torch.full_like(at, count))
+            columns[at] = marks.nonzero()[:, 1].view(len(at), count)
+            values[at] = scores[at].gather(1, columns[at])
+    columns, order = columns.sort(dim=1)
+    values, order = values.gather(1, order).sort(dim=1, descending=True, stable=True)
+    return values, columns.gather(1, order)
+
+
+TIED_ELEMENTS = 2**22
+"""Most scores of rows with equals at their edge that are looked at together."""
+
+SHARED = 16
+"""How many columns share a place in the first round of a selection."""
+
+
+def _any_largest(scores: Float[Tensor, "b n"], count: int) -> tuple[Float[Tensor, "b k"], Int[Tensor, "b k"]]:
+    """The `count` best scores of each row, falling, and their columns; of equal ones at the edge any.
+
+    Columns c, c + p, c + 2p, ... share place c of p: the best `count` lie in the `count` places with the best maxima,
+    or equal what lies there, so that only these are looked through. Maxima cost a fraction of a selection.
+    """
+    places = scores.shape[1] // SHARED
+    if places < 4 * count:
+        values, columns = scores.topk(count, dim=1)
+        return values, columns
+    whole = places * SHARED
+    at = scores[:, :whole].unflatten(1, (SHARED, places)).amax(dim=1).topk(count, dim=1).indices
+    start = torch.arange(0, whole, places, device=at.device)
+    rest = torch.arange(whole, scores.shape[1], device=at.device).expand(len(at), -1)
+    near = torch.cat([(at.unsqueeze(1) + start.view(1, -1, 1)).flatten(1), rest], dim=1)
+    values, order = scores.gather(1, near).topk(count, dim=1)
+    return values, near.gather(1, order)
 
 
 def best(scores: Float[Tensor, "b n"], count: Int[Tensor, " b"]) -> Bool[Tensor, "b n"]:
     """Mark in row i its `count[i]` largest scores (0 to n); of equal ones those that come first."""
     n = scores.shape[1]
     count = count.clamp(max=n).unsqueeze(1)
-    largest = scores.topk(max(1, int(count.max())), dim=1).values
-    edge = largest.gather(1, (count - 1).clamp(min=0))
+    values, _ = _any_largest(scores, max(1, int(count.max())))
+    edge = values.gather(1, (count - 1).clamp(min=0))
     marked = scores > edge
     ties = scores == edge
     room = count - marked.sum(dim=1, keepdim=True)
@@ -72,7 +104,7 @@ def exact_where_close(
     """
     n = rough.shape[1]
     rough.scatter_(1, own.unsqueeze(1), torch.inf)
-    edge = rough.topk(min(count, n), dim=1).values[:, -1:].float() - 2 * ROUNDING
+    edge = _any_largest(rough, min(count, n))[0][:, -1:].float() - 2 * ROUNDING
     reach = counted(rough, edge)
     many = reach > 16 * count + 256
     scores = torch.empty(len(left), min(count, n), dtype=left.dtype, device=left.device)

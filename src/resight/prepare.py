@@ -1,6 +1,7 @@
 """From paths to what training and evaluation take: checked splits, pixel caches, input size, device, precision."""
 
 import copy
+import dataclasses
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +17,9 @@ from resight.data.decode import image_size
 from resight.data.pixels import PixelCache, listed_broken, open_pixels
 from resight.embed import embed
 from resight.errors import ConfigError, DataError
-from resight.evaluate import RetrievalResult, check_answerable, evaluate
+from resight.evaluate import check_answerable
+from resight.retrieval_result import RetrievalResult
+from resight.scoring import score_tests
 from resight.types import Dataset, Sample, Split
 
 TALL = 1.4
@@ -50,7 +53,7 @@ def input_size(config: InputConfig, samples: Sequence[Sample]) -> tuple[int, int
     shapes = []
     for sample in samples[:: max(1, len(samples) // 100)]:
         try:
-            height, width = image_size(sample.path)
+            height, width = image_size(sample.picture)
         except DataError:
             continue  # broken images are counted and reported where pixels are opened
         shapes.append(height / width)
@@ -69,7 +72,7 @@ def open_split(
     Raises:
         DataError: broken images (listed), or nothing left.
     """
-    cache = open_pixels(split.paths, size, cache_dir, progress=progress)
+    cache = open_pixels(split.pictures, size, cache_dir, progress=progress)
     if not cache.broken:
         return split, cache
     if not skip_broken:
@@ -77,40 +80,68 @@ def open_split(
     kept = split.without({position for position, _ in cache.broken})
     if not len(kept):
         raise DataError(f"all {len(split)} images of the {split.name} split are broken; nothing is left to work on")
-    return kept, open_pixels(kept.paths, size, cache_dir, progress=progress)
+    return kept, open_pixels(kept.pictures, size, cache_dir, progress=progress)
 
 
 def broken_sentence(split: Split, broken: Sequence[tuple[int, str]]) -> str:
     """List broken images, at most ten of them."""
     return (
         f"{len(broken)} of {len(split)} images of the {split.name} split cannot be decoded; "
-        f"mend or remove them, or leave them out with --skip-broken:{listed_broken(broken, split.paths)}"
+        f"mend or remove them, or leave them out with --skip-broken:{listed_broken(broken, split.pictures)}"
     )
 
 
 @dataclass(frozen=True)
-class TestSet:
-    """Query and gallery of one data set, ready to be embedded by any model at one input size."""
+class TestImages:
+    """Query and gallery of a data set, ready to be embedded by any model at one input size.
 
-    query: Split
-    gallery: Split
-    query_pixels: PixelCache
+    `dataset`: without its broken images. `query_pixels`: None where all queries stand in the gallery too.
+    """
+
+    __test__ = False  # no test case, whatever pytest thinks of its name
+
+    dataset: Dataset
+    query_pixels: PixelCache | None
     gallery_pixels: PixelCache
 
-    def embed(self, model: ReidModel, *, precision: str, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Embed query and gallery with the test output."""
-        q = embed(model, self.query_pixels, precision=precision, device=device)
-        return q, embed(model, self.gallery_pixels, precision=precision, device=device)
+    @property
+    def query(self) -> Split:
+        """The queries of all tests."""
+        return self.dataset.query
+
+    @property
+    def gallery(self) -> Split:
+        """The gallery images of all tests."""
+        return self.dataset.gallery
+
+    def embed(
+        self, model: ReidModel, *, precision: str, device: torch.device, progress: Progress | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Embed query and gallery with the test output; each image once. `progress`: images done and images in all."""
+        done, total = 0, len(self.gallery) + (len(self.query) if self.query_pixels is not None else 0)
+
+        def count(images: int) -> None:
+            nonlocal done
+            done += images
+            if progress is not None:
+                progress(done, total)
+
+        g = embed(model, self.gallery_pixels, precision=precision, device=device, progress=count)
+        if self.query_pixels is not None:
+            return embed(model, self.query_pixels, precision=precision, device=device, progress=count), g
+        place = {sample.picture: position for position, sample in enumerate(self.gallery)}
+        return g[torch.tensor([place[sample.picture] for sample in self.query])], g
 
     def evaluate(self, model: ReidModel, *, precision: str, device: torch.device) -> RetrievalResult:
-        """Score a model by the data set's protocol."""
-        q, g = self.embed(model, precision=precision, device=device)
-        return evaluate(q, g, self.query, self.gallery)
+        """Score a model in the first test by the data set's protocol."""
+        first = dataclasses.replace(self.dataset, tests=self.dataset.tests[:1])
+        results = score_tests(self.embed(model, precision=precision, device=device), first)
+        return results[first.tests[0].name]
 
 
-def open_test_set(
+def open_test_images(
     dataset: Dataset, size: tuple[int, int], cache_dir: Path, *, skip_broken: bool, progress: Progress | None = None
-) -> TestSet:
+) -> TestImages:
     """Open query and gallery.
 
     Raises:
@@ -122,10 +153,33 @@ def open_test_set(
             f"{len(dataset.query)} query and {len(dataset.gallery)} gallery images as format '{dataset.format}'; "
             "see docs/data.md for the layouts"
         )
-    check_answerable(dataset.query, dataset.gallery)
-    query, query_pixels = open_split(dataset.query, size, cache_dir, skip_broken=skip_broken, progress=progress)
+    check_answerable(dataset.query, dataset.gallery, dataset.protocol)
     gallery, gallery_pixels = open_split(dataset.gallery, size, cache_dir, skip_broken=skip_broken, progress=progress)
-    return TestSet(query, gallery, query_pixels, gallery_pixels)
+    query, query_pixels = dataset.query, None
+    if not set(query.pictures) <= set(dataset.gallery.pictures):
+        query, query_pixels = open_split(query, size, cache_dir, skip_broken=skip_broken, progress=progress)
+    elif len(gallery) < len(dataset.gallery):
+        whole = set(gallery.pictures)
+        query = query.without({i for i, sample in enumerate(query) if sample.picture not in whole})
+    return TestImages(kept_images(dataset, query, gallery), query_pixels, gallery_pixels)
+
+
+def kept_images(dataset: Dataset, query: Split, gallery: Split) -> Dataset:
+    """Put splits without broken images in place of the whole ones; the tests then count what is left."""
+    if len(query) == len(dataset.query) and len(gallery) == len(dataset.gallery):
+        return dataset
+
+    def moved(before: Split, after: Split) -> Callable[[tuple[int, ...] | None], tuple[int, ...] | None]:
+        place = {sample.picture: position for position, sample in enumerate(after)}
+        now = [place.get(sample.picture) for sample in before]
+        return lambda at: None if at is None else tuple(p for i in at if (p := now[i]) is not None)
+
+    of_query, of_gallery = moved(dataset.query, query), moved(dataset.gallery, gallery)
+    tests = tuple(
+        dataclasses.replace(test, query=of_query(test.query), gallery=of_gallery(test.gallery))
+        for test in dataset.tests
+    )
+    return dataclasses.replace(dataset, query=query, gallery=gallery, tests=tests)
 
 
 def choose_precision(name: str, model: ReidModel, size: tuple[int, int], device: torch.device) -> str:

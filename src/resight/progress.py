@@ -8,9 +8,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 def decoding_bar(console: Console) -> Callable[[int, int], None]:
-    """Give a `progress(done, total)` that draws a bar while images are decoded, on a terminal only."""
+    """Give a bar for images being decoded."""
+    return titled_bar(console, "decoding images")
+
+
+def titled_bar(console: Console, title: str) -> Callable[[int, int], None]:
+    """Give a `progress(done, total)` that draws a bar, on a terminal only."""
     bar = Progress(
-        TextColumn("decoding images"),
+        TextColumn(title),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
@@ -18,7 +23,7 @@ def decoding_bar(console: Console) -> Callable[[int, int], None]:
         disable=not console.is_terminal,
         transient=True,
     )
-    task = bar.add_task("decoding", total=None)
+    task = bar.add_task(title, total=None)
 
     def progress(done: int, total: int) -> None:
         bar.start()

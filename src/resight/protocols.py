@@ -49,4 +49,90 @@ class EvaluationProtocol:
 GENERAL = EvaluationProtocol("general")
 """Of data that no published protocol belongs to: the camera rule where cameras are known, all gallery images."""
 
-PROTOCOLS: dict[str, EvaluationProtocol] = {"general": GENERAL}
+_PEOPLE = (
+    EvaluationProtocol(
+        "market1501",
+        # Junk is among the images of the gallery; its identities are 750 people and the distractors' 0000.
+        official={"train": (12_936, 751), "query": (3_368, 750), "gallery": (19_732, 751)},
+        source="readme.txt of Market-1501-v15.09.15 and Zheng et al. 2015",
+    ),
+    EvaluationProtocol(
+        "dukemtmc",
+        # 408 of the gallery's identities are strangers that no query has.
+        official={"train": (16_522, 702), "query": (2_228, 702), "gallery": (17_661, 1_110)},
+        source="README of DukeMTMC-reID and Zheng et al. 2017",
+    ),
+    EvaluationProtocol(
+        "msmt17",
+        official={"train": (32_621, 1_041), "query": (11_659, 3_060), "gallery": (82_161, 3_060)},
+        source="Wei et al. 2018; train is list_train (30,248) and list_val (2,373)",
+    ),
+    EvaluationProtocol(
+        "cuhk03np",
+        official={"train": (7_368, 767), "query": (1_400, 700), "gallery": (5_328, 700)},
+        source="README of CUHK03-NP, labeled (Zhong et al. 2017)",
+    ),
+    EvaluationProtocol(
+        "cuhk03np-detected",
+        official={"train": (7_365, 767), "query": (1_400, 700), "gallery": (5_332, 700)},
+        source="README of CUHK03-NP, detected (Zhong et al. 2017)",
+    ),
+    EvaluationProtocol(
+        "cuhk03",
+        cameras="all",
+        shots=1,
+        draws=100,
+        source="Li et al. 2014, drawn 100 times as in open-reid's cuhk03 rule; its 20 splits are not CUHK03-NP's one",
+    ),
+)
+
+_VEHICLES = (
+    EvaluationProtocol(
+        "veri776",
+        official={"train": (37_778, 576), "query": (1_678, 200), "gallery": (11_579, 200)},
+        source="ReadMe.txt that VeRi ships with",
+    ),
+    EvaluationProtocol(
+        "veriwild",
+        official={
+            "train": (277_797, 30_671),
+            "small query": (3_000, 3_000),
+            "small gallery": (38_861, 3_000),
+            "medium query": (5_000, 5_000),
+            "medium gallery": (64_389, 5_000),
+            "large query": (10_000, 10_000),
+            "large gallery": (128_517, 10_000),
+        },
+        source="README of VERI-Wild for the rule; train as FastReID's loader counts it, tests as SSML-FD's log does",
+    ),
+    EvaluationProtocol(
+        "vehicleid",
+        cameras="none",
+        shots=1,
+        draws=10,
+        # Of the lists, before the draw; a paper's gallery is its identities' count, its queries the rest.
+        official={
+            "train": (113_346, 13_164),
+            "small query": (6_493, 800),
+            "small gallery": (6_493, 800),
+            "medium query": (13_377, 1_600),
+            "medium gallery": (13_377, 1_600),
+            "large query": (19_777, 2_400),
+            "large gallery": (19_777, 2_400),
+        },
+        source="Liu et al., CVPR 2016, for the rule; counts of VehicleID_V1.0's lists as in FastReID's loader",
+    ),
+)
+
+_ANIMALS = (
+    EvaluationProtocol(
+        "wildlife",
+        cameras="none",
+        source="the evaluation of WildlifeDatasets (Čermák et al. 2024), which knows no cameras",
+    ),
+)
+
+PROTOCOLS: dict[str, EvaluationProtocol] = {
+    "general": GENERAL,
+    **{protocol.name: protocol for protocol in (*_PEOPLE, *_VEHICLES, *_ANIMALS)},
+}

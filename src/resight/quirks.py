@@ -41,8 +41,8 @@ def caveats(recipe: Recipe, dataset: Dataset, cache_dir: Path, say: Callable[[st
     """
     said = []
     if recipe.data.train_on_gallery:
-        added = [sample.path for sample in added_images(dataset)]
-        queries = set(content_digests(dataset.query.paths, cache_dir))
+        added = [sample.picture for sample in added_images(dataset)]
+        queries = set(content_digests(dataset.query.pictures, cache_dir))
         twins = sum(digest in queries for digest in content_digests(added, cache_dir))
         also = f", {twins} of which are query images too," if twins else ""
         said.append(

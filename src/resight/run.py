@@ -23,15 +23,17 @@ from resight.checkpoint import (
     save_checkpoint,
 )
 from resight.config import Recipe
+from resight.constraints import find_constraints, refuse_other_constraints, tell
 from resight.data.camstyle import find_styles
 from resight.data.digests import content_digests, default_cache_dir
 from resight.data.formats import read_dataset
 from resight.data.leaks import find_leaks, refuse_leaks
+from resight.data.near import find_near_leaks
 from resight.errors import CheckpointError, ConfigError, DataError
 from resight.losses import LOSSES
 from resight.miners import MINERS
 from resight.placement import place_memory
-from resight.prepare import Progress, TestSet, choose_device, choose_precision, input_size, open_split, open_test_set
+from resight.prepare import Progress, TestImages, choose_device, choose_precision, input_size, open_split, open_test_images
 from resight.quirks import BestOnTest, caveats, check_can_select, with_gallery
 from resight.recipes import as_tables, as_toml, parse_recipe, read_tables
 from resight.run_folder import check_folder, claimed, last_epoch
@@ -91,6 +93,7 @@ def run_training(
     styles = wanted_styles(recipe, dataset, say)
     if not request.allow_leak:
         refuse_leaks(find_leaks(found, cache_dir))
+        refuse_leaks(find_near_leaks(found, cache_dir, decoding))
         if styles is not None:
             refuse_style_leaks(styles, found, cache_dir)
 
@@ -100,11 +103,11 @@ def run_training(
     split, pixels = open_split(dataset.train, size, cache_dir, skip_broken=request.skip_broken, progress=decoding)
     test_set = None
     if dataset.can_be_evaluated:
-        test_set = open_test_set(dataset, size, cache_dir, skip_broken=request.skip_broken, progress=decoding)
+        test_set = open_test_images(dataset, size, cache_dir, skip_broken=request.skip_broken, progress=decoding)
     parts, place = build_parts(recipe, split.unlabelled(), pixels, device, (request.memory, request.out.parent))
     say(place)
-    extras["memory"] = place
-    header = run_header(parts, content_digests(split.paths, cache_dir))
+    extras |= {"memory": place, **tell(parts.constraints, say)}
+    header = run_header(parts, content_digests(split.pictures, cache_dir))
     if styles is not None:
         if split is not dataset.train:  # broken images were left out, and the others moved up
             styles = find_styles(styles.folder, split.paths)
@@ -134,7 +137,7 @@ class Context:
     """What stands beside the parts during a run; identities live here, not in the parts."""
 
     split: Split
-    test_set: TestSet | None
+    test_set: TestImages | None
     header: dict[str, Any]
     log: RunLog
 
@@ -232,6 +235,7 @@ def build_parts(
         weight_decay=settings.weight_decay,
     )
     feature_memory, said = place_memory(memory[0], recipe, (len(images), model.dim), device, memory[1])
+    known = find_constraints(images, tracklets=recipe.miner.tracklets, same_time=recipe.miner.same_time)
     parts = Parts(
         recipe=recipe,
         precision=precision,
@@ -243,21 +247,23 @@ def build_parts(
         miner=MINERS[recipe.miner.name](**recipe.miner.options),
         loss=LOSSES[recipe.loss.name](**recipe.loss.options),
         camids=torch.tensor(images.camids, device=device),
+        constraints=known.to(device),
     )
     return parts, said
 
 
 def run_header(parts: Parts, digests: list[str]) -> dict[str, Any]:
-    """Give what a checkpoint records of its run: recipe and the content of the training images."""
+    """Give what a checkpoint records of its run: recipe, content of the training images, what is known of them."""
     content = hashlib.blake2b("".join(digests).encode(), digest_size=16).hexdigest()
-    return {"recipe": as_tables(parts.recipe), "data": content, "version": __version__}
+    known = parts.constraints.digest()
+    return {"recipe": as_tables(parts.recipe), "data": content, "constraints": known, "version": __version__}
 
 
 def resume_from(out: Path, parts: Parts, header: dict[str, Any]) -> None:
     """Load the newest checkpoint into the parts.
 
     Raises:
-        CheckpointError: it is damaged, or the training images are not those that the run began with.
+        CheckpointError: it is damaged, or the training images, or what is known of them, have changed.
     """
     path = checkpoints(out / "checkpoints")[-1]
     stored = read_header(path)
@@ -265,11 +271,12 @@ def resume_from(out: Path, parts: Parts, header: dict[str, Any]) -> None:
         raise CheckpointError(
             f"{path} was trained on other images than the data now holds; resume with the same images in place"
         )
+    refuse_other_constraints(path, stored.get("constraints"), header["constraints"])
     refuse_other_styles(path, stored.get("camstyle"), header.get("camstyle"))
     load_checkpoint(path, parts.model, parts.optimizer, parts.memory)
 
 
-def start_record(request: TrainRequest, parts: Parts, dataset: Dataset, test_set: TestSet | None) -> dict[str, Any]:
+def start_record(request: TrainRequest, parts: Parts, dataset: Dataset, test_set: TestImages | None) -> dict[str, Any]:
     """Give the fields of the log's first event."""
     return {
         "version": __version__,

@@ -6,7 +6,7 @@ from resight.artifacts import load_model
 from resight.data.digests import default_cache_dir
 from resight.data.formats import read_dataset
 from resight.errors import DataError, ResightError
-from resight.prepare import choose_device, open_test_set
+from resight.prepare import choose_device, open_test_images
 from resight.report import Strip, ranked_strips, write_report
 from resight.runlog import read_events
 
@@ -45,7 +45,7 @@ def strips_of(run: Path, data: Path | None, queries: int, device: str, cache_dir
     if data is None and not start:
         raise DataError(f"{run / 'log.jsonl'} does not say which data the run used; give DATA")
     root, format = (data, None) if data is not None else (Path(start[-1]["data"]["root"]), start[-1]["data"]["format"])
-    test_set = open_test_set(
+    test_set = open_test_images(
         read_dataset(root, format), recipe.input.height_width, cache_dir or default_cache_dir(), skip_broken=True
     )
     q, g = test_set.embed(model, precision="float32", device=place)

@@ -15,6 +15,7 @@ from resight.prepare import choose_device, open_split
 from resight.types import Dataset, Split
 
 SPLITS = ("train", "query", "gallery")
+BOX_COLUMNS = ("left", "top", "width", "height")
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,12 @@ def embed_to_parquet(request: EmbedRequest) -> tuple[int, int]:
     model, recipe = load_model(request.run, device)
     splits = chosen_splits(read_dataset(request.data, request.format), request.split)
     cache_dir = request.cache_dir or default_cache_dir()
+    boxes = any(sample.box is not None for found in splits for sample in found)
     pieces = []
     for found in splits:
         split, pixels = open_split(found, recipe.input.height_width, cache_dir, skip_broken=request.skip_broken)
         rows = embed(model, pixels, batch_size=request.batch_size, device=device)
-        pieces.append(as_table(split, rows.numpy()))
+        pieces.append(as_table(split, rows.numpy(), boxes=boxes))
     table = pa.concat_tables(pieces)
     temporary = request.out.with_name(request.out.name + ".tmp")
     try:
@@ -72,17 +74,22 @@ def chosen_splits(dataset: Dataset, name: str) -> list[Split]:
     return splits
 
 
-def as_table(split: Split, rows) -> pa.Table:  # type: ignore[no-untyped-def]
-    """Lay samples and their embeddings (n, d) side by side."""
+def as_table(split: Split, rows, *, boxes: bool) -> pa.Table:  # type: ignore[no-untyped-def]
+    """Lay samples and their embeddings (n, d) side by side; `boxes`: with the columns of a box, empty for a whole file.
+
+    What is not known is null.
+    """
     samples = split.samples
+    columns = {
+        "path": pa.array([str(s.path) for s in samples], pa.string()),
+        "split": pa.array([split.name] * len(samples), pa.string()),
+        "pid": pa.array([s.pid for s in samples], pa.int64()),
+        "camid": pa.array([s.camid for s in samples], pa.int64()),
+        "timestamp": pa.array([s.timestamp for s in samples], pa.float64()),
+        "tracklet": pa.array([s.tracklet for s in samples], pa.int64()),
+    }
+    if boxes:
+        for place, name in enumerate(BOX_COLUMNS):
+            columns[name] = pa.array([None if s.box is None else s.box[place] for s in samples], pa.int64())
     flat = pa.array(rows.reshape(-1), pa.float32())
-    return pa.table(
-        {
-            "path": pa.array([str(s.path) for s in samples], pa.string()),
-            "split": pa.array([split.name] * len(samples), pa.string()),
-            "pid": pa.array([s.pid for s in samples], pa.int64()),
-            "camid": pa.array([s.camid for s in samples], pa.int64()),
-            "timestamp": pa.array([s.timestamp for s in samples], pa.float64()),
-            "embedding": pa.FixedSizeListArray.from_arrays(flat, rows.shape[1]),
-        }
-    )
+    return pa.table({**columns, "embedding": pa.FixedSizeListArray.from_arrays(flat, rows.shape[1])})

@@ -13,6 +13,7 @@ from torch import Tensor
 from resight.backbones import ReidModel, is_frozen
 from resight.by_camera import standardise_by_camera
 from resight.config import Recipe, TrainConfig
+from resight.constraints import Constraints
 from resight.data.camstyle import StyledPixels
 from resight.data.loading import prefetched
 from resight.data.pixels import PixelCache, PixelSource
@@ -32,7 +33,11 @@ MINING_EVERY = 5  # seconds
 
 @dataclass
 class Parts:
-    """All that training needs: finished, on one device. `styles`: what is shown in place of `pixels`, if anything."""
+    """All that training needs: finished, on one device.
+
+    `constraints`: what is known of the identities without labels; mined positives are made to agree with it.
+    `styles`: what is shown in place of `pixels`, if anything.
+    """
 
     recipe: Recipe
     precision: str
@@ -43,6 +48,7 @@ class Parts:
     optimizer: torch.optim.Optimizer
     pixels: PixelCache
     camids: Int[Tensor, " n"]
+    constraints: Constraints
     device: torch.device
     styles: StyledPixels | None = None
 
@@ -118,7 +124,7 @@ def train_epoch(
         params = draw_augmentation(parts.recipe.augment, len(index), size, generator)
         images = augment(raw, params, parts.model.normalisation)
         with torch.no_grad():
-            positives = miner(memory, index) if mined is None else mined.dense(index)
+            positives = parts.constraints.apply(miner(memory, index), index) if mined is None else mined.dense(index)
 
         with torch.autocast(parts.device.type, torch.bfloat16, enabled=parts.precision == "bfloat16"):
             embeddings = parts.model(images).train.float()
@@ -165,7 +171,7 @@ def mine_all(parts: Parts, progress: Callable[[int, int], None]) -> SparsePositi
 
     def blocks() -> Iterator[Tensor]:
         for number, block in enumerate(torch.arange(len(memory), device=parts.device).split(memory.block_rows)):
-            yield miner(memory, block)
+            yield parts.constraints.apply(miner(memory, block), block)
             progress(done + number * memory.block_rows + len(block), total)
 
     mined = SparsePositives.from_blocks(blocks())

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -30,7 +30,21 @@ UNKNOWN_TRACKLET = -1
 """`tracklet` in tensors where a sample's tracklet is not known."""
 
 Box = tuple[int, int, int, int]
-"""Left, top, width, height in pixels of the upright image."""
+"""Left, top, width, height in pixels of the upright image; may stick out of it."""
+
+
+class Crop(NamedTuple):
+    """A part of an image file."""
+
+    path: Path
+    box: Box
+
+    def __str__(self) -> str:
+        return f"{self.path} {list(self.box)}"
+
+
+Picture = Path | Crop
+"""An image: a whole file, or a part of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +64,11 @@ class Sample:
     tracklet: int | None = None
     box: Box | None = None
 
+    @property
+    def picture(self) -> Picture:
+        """The file, or the part of it that is meant."""
+        return self.path if self.box is None else Crop(self.path, self.box)
+
 
 @dataclass(frozen=True, slots=True)
 class Split:
@@ -66,8 +85,13 @@ class Split:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """The files, in order."""
+        """The files, in order; one with several parts stands there as often."""
         return tuple(sample.path for sample in self.samples)
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """What to decode, in order: the files, or the parts of them that are meant."""
+        return tuple(sample.picture for sample in self.samples)
 
     @property
     def camids(self) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from resight.data import decode as module
-from resight.data.decode import BrokenImageError, decode, decode_resized, image_size, image_suffixes, is_image
+from resight.data.decode import BrokenImageError, decode, image_size, image_suffixes, is_image, resized
 from resight.errors import DataError
 
 NOISE = np.random.default_rng(5).integers(0, 256, (20, 14, 3), dtype=np.uint8)
@@ -112,18 +112,18 @@ def test_resizing_averages_over_what_a_pixel_covers(tmp_path):
     # Columns 0 and 255 by turns: without antialiasing half the size would be all black or all white.
     stripes = np.zeros((16, 16, 3), np.uint8)
     stripes[:, ::2] = 255
-    small = decode_resized(save(tmp_path / "a.png", stripes), 8, 8)
+    small = resized(decode(save(tmp_path / "a.png", stripes)), 8, 8)
     assert small.shape == (8, 8, 3)
     assert 100 < small[:, 2:-2].min() <= small[:, 2:-2].max() < 155
 
 
 def test_resizing_to_the_same_size_changes_nothing(tmp_path):
-    assert np.array_equal(decode_resized(save(tmp_path / "a.png", NOISE), 20, 14), NOISE)
+    assert np.array_equal(resized(decode(save(tmp_path / "a.png", NOISE)), 20, 14), NOISE)
 
 
 def test_height_comes_before_width(tmp_path):
     path = save(tmp_path / "a.png", NOISE)
-    assert decode_resized(path, 6, 9).shape == (6, 9, 3)
+    assert resized(decode(path), 6, 9).shape == (6, 9, 3)
     assert image_size(path) == (20, 14)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from resight.data.formats import read_dataset
 from resight.data.inspection import inspect_dataset
+from resight.data.official import not_as_published
 
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
 
@@ -45,10 +46,12 @@ def test_counts_of_a_good_data_set(look, root):
     assert (report.broken, report.leaks, report.shared_pids, report.notes) == ((), (), (), ())
     assert report.lines() == [
         f"{root} (market1501)",
-        "train: 3 images, 2 identities, 2 cameras, height 10-20-30, width 5-5-7 pixels (min-median-max)",
-        "query: 1 image, 1 identity, 1 camera, height 12-12-12, width 8-8-8 pixels (min-median-max)",
+        "train: 3 images, 2 identities, 2 cameras, height 10-20-30, width 5-5-7 pixels (min-median-max), times 1 to 3",
+        "query: 1 image, 1 identity, 1 camera, height 12-12-12, width 8-8-8 pixels (min-median-max), times 4 to 4",
         "gallery: 4 images, 3 identities, 2 cameras, 1 junk, 2 distractors, height 12-12-12, width 8-8-8 pixels "
-        "(min-median-max)",
+        "(min-median-max), times 5 to 8",
+        "protocol: market1501",
+        f"note: {not_as_published(read_dataset(root))}",
     ]
 
 
@@ -121,3 +124,32 @@ def test_the_report_goes_through_json_whole(look, root):
     assert facts["splits"]["query"]["duplicates"] == []
     assert facts["leaks"][0]["split"] == "gallery"
     assert facts["shared_pids"] == [2]
+
+
+def test_tracklets_times_tests_and_protocol_are_told(tmp_path, picture):
+    for seed, name in enumerate("abcd"):
+        picture(tmp_path / f"{name}.png", seed)
+    file = tmp_path / "m.csv"
+    file.write_text(
+        "path,pid,timestamp,tracklet,split,tests,protocol\n"
+        "a.png,1,2.5,7,query,small large,vehicleid\n"
+        "b.png,1,4,8,gallery,small,\n"
+        "c.png,1,2,8,gallery,large,\n"
+        "d.png,1,,,gallery,large,\n"
+    )
+    report = inspect_dataset(read_dataset(file), tmp_path / "cache")
+    train, query, gallery = report.splits
+    assert (train.tracklets, query.tracklets, gallery.tracklets) == (None, 1, 1)
+    assert (train.times, query.times, gallery.times) == (None, (2.5, 2.5), (2.0, 4.0))
+    lines = report.lines()
+    assert "1 tracklet, " in lines[2] and lines[3].endswith("times 2 to 4")
+    assert lines[4:7] == [
+        "test small: 1 query, 1 gallery images",
+        "test large: 1 query, 2 gallery images",
+        "protocol: vehicleid",
+    ]
+    assert "small query has 1 image, vehicleid's own description counts 6,493" in lines[7]
+    facts = report.to_json()
+    assert facts["tests"][1] == {"name": "large", "query": 1, "gallery": 2}
+    assert facts["splits"]["gallery"]["times"] == [2.0, 4.0]
+    assert json.loads(json.dumps(facts)) == facts

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from resight.data import crops
 from resight.data import pixels as module
-from resight.data.decode import decode_resized
+from resight.data.decode import decode, resized
 from resight.data.pixels import PixelCache, open_pixels
 from resight.errors import ConfigError, DataError
 
@@ -33,11 +34,11 @@ def decoded(monkeypatch):
     """Note which files are really decoded."""
     names = []
 
-    def noted(path, height, width):
+    def noted(path):
         names.append(path.name)
-        return decode_resized(path, height, width)
+        return decode(path)
 
-    monkeypatch.setattr(module, "decode_resized", noted)
+    monkeypatch.setattr(crops, "decode", noted)
     return names
 
 
@@ -56,7 +57,7 @@ def test_rows_are_the_decoded_images(paths, cache):
     assert len(opened) == 7
     assert opened.broken == ()
     for row, path in zip(opened.pixels, paths, strict=True):
-        assert np.array_equal(row, decode_resized(path, *SIZE))
+        assert np.array_equal(row, resized(decode(path), *SIZE))
 
 
 def test_images_are_decoded_once(paths, cache, decoded):
@@ -87,7 +88,7 @@ def test_another_size_order_content_or_version_is_another_cache(paths, cache, pi
     after = open_pixels(order, size, cache)
     assert len(list((cache / "pixels").glob("*.u8"))) == 2
     assert np.array_equal(before.pixels, after.pixels) == (change == "version")
-    assert np.array_equal(after.pixels[2], decode_resized(order[2], *size))
+    assert np.array_equal(after.pixels[2], resized(decode(order[2]), *size))
 
 
 def shorten(file):

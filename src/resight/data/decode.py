@@ -1,4 +1,4 @@
-"""One image file to uint8 RGB pixels: JPEG by simplejpeg, everything else by Pillow."""
+"""One image file, or a part of it, to uint8 RGB pixels: JPEG by simplejpeg, everything else by Pillow."""
 
 import functools
 import io
@@ -10,9 +10,10 @@ from jaxtyping import UInt8
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from resight.errors import DataError
+from resight.types import Box, Crop, Picture
 
 RESIZE_VERSION = 1
-"""Part of every pixel cache's key: raise it when `decode_resized` comes to give other pixels."""
+"""Part of every pixel cache's key: raise it when `decode`, `cut` or `resized` come to give other pixels."""
 
 # Pillow knows these by name but has no decoder for them on every system; EPS it hands to an outside program.
 NOT_DECODED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF"})
@@ -27,6 +28,11 @@ class BrokenImageError(DataError):
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"{path} cannot be decoded: {reason}")
         self.reason = reason
+
+
+def path_and_box(picture: Picture) -> tuple[Path, Box | None]:
+    """Take a picture apart; the box of a whole file is None."""
+    return (picture.path, picture.box) if isinstance(picture, Crop) else (picture, None)
 
 
 def is_image(path: Path) -> bool:
@@ -58,28 +64,55 @@ def decode(path: Path) -> UInt8[np.ndarray, "h w 3"]:
         raise BrokenImageError(path, _reason(error)) from error
 
 
-def decode_resized(path: Path, height: int, width: int) -> UInt8[np.ndarray, "height width 3"]:
-    """Decode a file and resize it to `height` × `width`, bilinear with antialiasing; proportions are not kept.
+def cut(pixels: UInt8[np.ndarray, "h w 3"], box: Box) -> UInt8[np.ndarray, "h1 w1 3"]:
+    """Copy what lies in `box`; of a box that sticks out, what is inside.
 
     Raises:
-        BrokenImageError: see `decode`.
+        ValueError: nothing of it is inside.
     """
-    pixels = decode(path)
+    left, top, width, height = clipped(box, *pixels.shape[:2])
+    # A copy, so that whoever keeps the part does not keep the whole.
+    return pixels[top : top + height, left : left + width].copy()
+
+
+def clipped(box: Box, height: int, width: int) -> Box:
+    """Give the part of `box` that lies in an image of `height` × `width` pixels.
+
+    Raises:
+        ValueError: there is none.
+    """
+    left, top, right, bottom = max(box[0], 0), max(box[1], 0), min(box[0] + box[2], width), min(box[1] + box[3], height)
+    if left >= right or top >= bottom:
+        raise ValueError(
+            f"its box {list(box)} (left, top, width, height) holds no pixel of the image, which is {width} wide and "
+            f"{height} high"
+        )
+    return left, top, right - left, bottom - top
+
+
+def resized(pixels: UInt8[np.ndarray, "h w 3"], height: int, width: int) -> UInt8[np.ndarray, "height width 3"]:
+    """Resize to `height` × `width`, bilinear with antialiasing; proportions are not kept."""
     if pixels.shape[:2] == (height, width):
         return pixels
     return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Read height and width, upright, from the file's header alone.
+def image_size(picture: Picture) -> tuple[int, int]:
+    """Read height and width, upright, from the file's header alone; of a part, what of it lies inside.
 
     Raises:
-        BrokenImageError: the file is missing, empty or no image. A file cut off after its header passes.
+        BrokenImageError: the file is missing, empty or no image, or the part lies outside. A file cut off after its
+            header passes.
     """
+    path, box = path_and_box(picture)
     try:
         with Image.open(path) as image:
             width, height = image.size
-            return (width, height) if _orientation(image) in TURNED_ON_ITS_SIDE else (height, width)
+            if _orientation(image) in TURNED_ON_ITS_SIDE:
+                height, width = width, height
+            if box is not None:
+                _, _, width, height = clipped(box, height, width)
+            return height, width
     except Exception as error:  # see `decode`
         raise BrokenImageError(path, _reason(error)) from error
 

@@ -1,4 +1,4 @@
-"""What a file contains, as a short digest; files that have not changed are not read twice."""
+"""What an image contains, as a short digest; files that have not changed are not read twice."""
 
 import contextlib
 import hashlib
@@ -11,8 +11,10 @@ from typing import TypeVar
 
 import platformdirs
 
+from resight.data.decode import path_and_box
 from resight.data.threads import mapped
 from resight.errors import DataError
+from resight.types import Box, Picture
 
 Answer = TypeVar("Answer")
 Stamp = tuple[str, int, int]  # absolute path, size in bytes, time of the last change in ns
@@ -28,15 +30,22 @@ def default_cache_dir() -> Path:
     return Path(os.environ.get("RESIGHT_CACHE") or platformdirs.user_cache_dir("resight"))
 
 
-def content_digests(paths: Sequence[Path], cache_dir: Path) -> list[str]:
-    """Compute the digest of each file's bytes (blake2b, 16 bytes, hexadecimal), in order.
+def content_digests(pictures: Sequence[Picture], cache_dir: Path) -> list[str]:
+    """Compute the digest of each file's bytes, or of these and the box (blake2b, 16 bytes, hexadecimal), in order.
 
-    Equal digests mean equal content. A table in `cache_dir` remembers them by path, size and time of change; where
-    it cannot be used, every file is read.
+    Equal digests mean equal content; equal content in a box and as a file of its own has two digests. A table in
+    `cache_dir` remembers the files' by path, size and time of change; where it cannot be used, every file is read.
 
     Raises:
         DataError: a file is missing or cannot be read.
     """
+    parts = [path_and_box(picture) for picture in pictures]
+    files = list(dict.fromkeys(path for path, _ in parts))
+    digests = dict(zip(files, _file_digests(files, cache_dir), strict=True))
+    return [digests[path] if box is None else _box_digest(digests[path], box) for path, box in parts]
+
+
+def _file_digests(paths: Sequence[Path], cache_dir: Path) -> list[str]:
     stamps = list(mapped(_stamp, paths))
     known = _with_table(cache_dir, lambda table: _look_up(table, stamps)) or {}
     unknown = list(dict.fromkeys(stamp for stamp in stamps if stamp not in known))
@@ -47,6 +56,10 @@ def content_digests(paths: Sequence[Path], cache_dir: Path) -> list[str]:
         _with_table(cache_dir, lambda table: _remember(table, rows))
     known.update(fresh)
     return [known[stamp] for stamp in stamps]
+
+
+def _box_digest(digest: str, box: Box) -> str:
+    return hashlib.blake2b(f"{digest} {','.join(map(str, box))}".encode(), digest_size=DIGEST_BYTES).hexdigest()
 
 
 def _stamp(path: Path) -> Stamp:

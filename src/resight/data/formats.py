@@ -4,7 +4,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from resight.data import folder, manifest, market1501, veri776
+from resight.data import (
+    cuhk03np,
+    dukemtmc,
+    folder,
+    identities,
+    manifest,
+    market1501,
+    mot,
+    msmt17,
+    vehicleid,
+    veri776,
+    veriwild,
+    wildlife,
+)
 from resight.errors import DataError, no_such_name
 from resight.types import Dataset
 
@@ -18,8 +31,17 @@ class Reader:
 
 
 FORMATS: dict[str, Reader] = {
-    "market1501": Reader(market1501.matches, market1501.read),
+    "veriwild": Reader(veriwild.matches, veriwild.read),
+    "vehicleid": Reader(vehicleid.matches, vehicleid.read),
     "veri776": Reader(veri776.matches, veri776.read),
+    "msmt17": Reader(msmt17.matches, msmt17.read),
+    "dukemtmc": Reader(dukemtmc.matches, dukemtmc.read),
+    "cuhk03np": Reader(cuhk03np.matches, cuhk03np.read),
+    "market1501": Reader(market1501.matches, market1501.read),
+    "mot": Reader(mot.matches, mot.read),
+    "mot-det": Reader(mot.matches, mot.read_detections),  # only by its name: what it matches is mot
+    "wildlife": Reader(wildlife.matches, wildlife.read),
+    "folder-per-identity": Reader(identities.matches, identities.read),  # only by its name: it matches nothing
     "manifest": Reader(manifest.matches, manifest.read),
     "folder": Reader(folder.matches, folder.read),  # last: any folder matches
 }

@@ -2,15 +2,18 @@
 
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resight.data.decode import BrokenImageError, decode
-from resight.data.leaks import Leak, match_leaks, split_digests
-from resight.data.threads import mapped
-from resight.types import JUNK_PID, Dataset, Split
+from resight.data.crops import each_decoded
+from resight.data.decode import BrokenImageError
+from resight.data.leaks import OTHER_GUISE, Leak, match_leaks, split_digests
+from resight.data.near import find_near_leaks
+from resight.data.official import not_as_published
+from resight.protocols import GENERAL
+from resight.types import JUNK_PID, Dataset, Picture, Split, TestSet
 
 SHOWN = 5
 
@@ -21,8 +24,9 @@ class SplitReport:
 
     `identities`: distinct pids without junk; None where no image has one. `cameras`: the same for camids.
     `distractors`: gallery images whose identity no query has. `heights`, `widths`: smallest, median and largest in
-    pixels; None where no image can be decoded. `broken`: path and reason. `duplicates`: groups of files with equal
-    bytes.
+    pixels; None where no image can be decoded. `broken`: image and reason. `duplicates`: groups of images
+    with equal content. `tracklets`: how many; None where no image is of one. `times`: first and last timestamp; None
+    where there is none.
     """
 
     name: str
@@ -33,8 +37,10 @@ class SplitReport:
     distractors: int
     heights: tuple[int, int, int] | None
     widths: tuple[int, int, int] | None
-    broken: tuple[tuple[Path, str], ...]
-    duplicates: tuple[tuple[Path, ...], ...]
+    broken: tuple[tuple[Picture, str], ...]
+    duplicates: tuple[tuple[Picture, ...], ...]
+    tracklets: int | None = None
+    times: tuple[float, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Give the same as numbers, texts and lists."""
@@ -42,6 +48,8 @@ class SplitReport:
             "images": self.images,
             "identities": self.identities,
             "cameras": self.cameras,
+            "tracklets": self.tracklets,
+            "times": self.times and list(self.times),
             "junk": self.junk,
             "distractors": self.distractors,
             "heights": self.heights and list(self.heights),
@@ -56,10 +64,12 @@ class SplitReport:
         if self.images:
             parts.append("identities not known" if self.identities is None else _count(self.identities, "identity"))
             parts.append("cameras not known" if self.cameras is None else _count(self.cameras, "camera"))
+        parts += [] if self.tracklets is None else [_count(self.tracklets, "tracklet")]
         parts += [f"{self.junk} junk"] * bool(self.junk)
         parts += [_count(self.distractors, "distractor")] * bool(self.distractors)
         if self.heights and self.widths:
             parts.append(f"height {_range(self.heights)}, width {_range(self.widths)} pixels (min-median-max)")
+        parts += [] if self.times is None else [f"times {self.times[0]:.12g} to {self.times[1]:.12g}"]
         broken = [f"{path}: {reason}" for path, reason in self.broken]
         duplicates = [" = ".join(str(path) for path in group) for group in self.duplicates]
         return [
@@ -73,8 +83,10 @@ class SplitReport:
 class DataReport:
     """What a data set holds, split by split.
 
-    `leaks`: training images that are in query or gallery too. `shared_pids`: identities, junk aside, that train shares
-    with query or gallery. `notes`: what the reader passed over.
+    `leaks`: training images that are in query or gallery too, those with equal content first. `shared_pids`:
+    identities, junk aside, that train shares with query or gallery. `notes`: what the reader passed over. `protocol`:
+    the name of the rules it is scored by. `tests`: each test's name, query and gallery images. `not_as_published`: how
+    it differs from the counts published with these rules, one sentence; None where it does not.
     """
 
     root: Path
@@ -83,16 +95,19 @@ class DataReport:
     leaks: tuple[Leak, ...]
     shared_pids: tuple[int, ...]
     notes: tuple[str, ...]
+    protocol: str = GENERAL.name
+    tests: tuple[tuple[str, int, int], ...] = ()
+    not_as_published: str | None = None
 
     @property
-    def broken(self) -> tuple[tuple[Path, str], ...]:
+    def broken(self) -> tuple[tuple[Picture, str], ...]:
         """The broken images of all splits, with the reason."""
         return tuple(entry for split in self.splits for entry in split.broken)
 
     def to_json(self) -> dict[str, Any]:
         """Give the same as numbers, texts and lists, ready for `json.dumps`."""
         leaks = [
-            {"train": str(leak.train_path), "other": str(leak.other_path), "split": leak.other_split}
+            {"train": str(leak.train_path), "other": str(leak.other_path), "split": leak.other_split, "kind": leak.kind}
             for leak in self.leaks
         ]
         return {
@@ -102,23 +117,37 @@ class DataReport:
             "leaks": leaks,
             "shared_pids": list(self.shared_pids),
             "notes": list(self.notes),
+            "protocol": self.protocol,
+            "tests": [{"name": name, "query": query, "gallery": gallery} for name, query, gallery in self.tests],
+            "not_as_published": self.not_as_published,
         }
 
     def lines(self) -> list[str]:
         """Give what to print: counts, then every problem with its first few cases."""
-        leaks = [f"{leak.train_path} = {leak.other_path} ({leak.other_split})" for leak in self.leaks]
+        exact, near = ([str(leak) for leak in self.leaks if leak.kind == kind] for kind in ("exact", "near"))
         lines = [f"{self.root} ({self.format})"]
         for split in self.splits:
             lines += split.lines()
-        lines += _listed(f"warning: {_count(len(leaks), 'training image')} also in query or gallery", leaks)
+        if len(self.tests) > 1:
+            lines += [
+                f"test {name}: {queries} query, {gallery} gallery images" for name, queries, gallery in self.tests
+            ]
+        lines += [f"protocol: {self.protocol}"] * any(query and gallery for _, query, gallery in self.tests)
+        lines += [f"note: {self.not_as_published}"] * bool(self.not_as_published)
+        warning = "warning: {} also in query or gallery"
+        lines += _listed(warning.format(_count(len(exact), "training image")), exact)
+        near_title = warning.format(_count(len(near), "training image"))
+        lines += _listed(f"{near_title}, {OTHER_GUISE}", near)
         if self.shared_pids:
             count = _count(len(self.shared_pids), "identity")
             lines.append(f"warning: train shares {count} with query or gallery")
         return lines + [f"note: {note}" for note in self.notes]
 
 
-def inspect_dataset(dataset: Dataset, cache_dir: Path) -> DataReport:
-    """Count, decode and compare every image of a data set.
+def inspect_dataset(
+    dataset: Dataset, cache_dir: Path, progress: Callable[[int, int], None] | None = None
+) -> DataReport:
+    """Count, decode and compare every image of a data set; `progress`: see `find_near_leaks`.
 
     Raises:
         DataError: a file is missing or cannot be read at all. One that cannot be decoded is reported instead.
@@ -129,14 +158,23 @@ def inspect_dataset(dataset: Dataset, cache_dir: Path) -> DataReport:
         root=dataset.root,
         format=dataset.format,
         splits=tuple(_inspect_split(split, digests[split.name], query) for split in dataset.splits),
-        leaks=match_leaks(dataset, digests),
+        leaks=(*match_leaks(dataset, digests), *find_near_leaks(dataset, cache_dir, progress)),
         shared_pids=tuple(sorted(train & (query | gallery))),
         notes=dataset.notes,
+        protocol=dataset.protocol.name,
+        tests=tuple((test.name, *_test_sizes(dataset, test)) for test in dataset.tests),
+        not_as_published=not_as_published(dataset),
     )
 
 
+def _test_sizes(dataset: Dataset, test: TestSet) -> tuple[int, int]:
+    query = dataset.query if test.query is None else test.query
+    gallery = dataset.gallery if test.gallery is None else test.gallery
+    return len(query), len(gallery)
+
+
 def _inspect_split(split: Split, digests: Sequence[str], query_pids: set[int]) -> SplitReport:
-    sizes, broken = _decode_all(split.paths)
+    sizes, broken = _decode_all(split.pictures)
     pids, camids = _known_pids(split), {s.camid for s in split if s.camid is not None}
     labelled = any(sample.pid is not None for sample in split)
     counted = query_pids and split.name == "gallery"
@@ -145,12 +183,14 @@ def _inspect_split(split: Split, digests: Sequence[str], query_pids: set[int]) -
         images=len(split),
         identities=len(pids) if labelled else None,
         cameras=len(camids) or None,
+        tracklets=len({s.tracklet for s in split if s.tracklet is not None}) or None,
+        times=_extremes([s.timestamp for s in split if s.timestamp is not None]),
         junk=sum(sample.pid == JUNK_PID for sample in split),
         distractors=sum(sample.pid in pids - query_pids for sample in split) if counted else 0,
         heights=_spread([height for height, _ in sizes]),
         widths=_spread([width for _, width in sizes]),
         broken=tuple(broken),
-        duplicates=_groups(split.paths, digests),
+        duplicates=_groups(split.pictures, digests),
     )
 
 
@@ -158,30 +198,26 @@ def _known_pids(split: Split) -> set[int]:
     return {sample.pid for sample in split if sample.pid is not None and sample.pid != JUNK_PID}
 
 
-def _decode_all(paths: Sequence[Path]) -> tuple[list[tuple[int, int]], list[tuple[Path, str]]]:
-    """Give height and width of the images that decode, and path and reason of the others."""
-
-    def outcome(path: Path) -> tuple[int, int] | str:
-        try:
-            height, width, _ = decode(path).shape
-            return height, width
-        except BrokenImageError as error:
-            return error.reason
-
+def _decode_all(pictures: Sequence[Picture]) -> tuple[list[tuple[int, int]], list[tuple[Picture, str]]]:
+    """Give height and width of the images that decode, and picture and reason of the others."""
     sizes, broken = [], []
-    for path, result in zip(paths, mapped(outcome, paths), strict=True):
-        if isinstance(result, str):
-            broken.append((path, result))
+    for picture, result in zip(pictures, each_decoded(pictures, lambda pixels: pixels.shape[:2]), strict=True):
+        if isinstance(result, BrokenImageError):
+            broken.append((picture, result.reason))
         else:
-            sizes.append(result)
+            sizes.append((result[0], result[1]))
     return sizes, broken
 
 
-def _groups(paths: Sequence[Path], digests: Sequence[str]) -> tuple[tuple[Path, ...], ...]:
+def _groups(pictures: Sequence[Picture], digests: Sequence[str]) -> tuple[tuple[Picture, ...], ...]:
     groups = defaultdict(list)
-    for path, digest in zip(paths, digests, strict=True):
-        groups[digest].append(path)
+    for picture, digest in zip(pictures, digests, strict=True):
+        groups[digest].append(picture)
     return tuple(tuple(group) for group in groups.values() if len(group) > 1)
+
+
+def _extremes(values: Sequence[float]) -> tuple[float, float] | None:
+    return (min(values), max(values)) if values else None
 
 
 def _spread(values: Sequence[int]) -> tuple[int, int, int] | None:

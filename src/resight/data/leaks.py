@@ -3,21 +3,32 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from resight.data.digests import content_digests
 from resight.errors import DataError
-from resight.types import Dataset
+from resight.types import Dataset, Picture
 
 SHOWN = 3
+OTHER_GUISE = "re-encoded, resized, brightened or trimmed"
 
 
 @dataclass(frozen=True)
 class Leak:
-    """A training image and a file with the same bytes in the split `other_split`, query or gallery."""
+    """A training image and one with the same content in the split `other_split`, query or gallery.
 
-    train_path: Path
-    other_path: Path
+    Content is a file's bytes, or these and a box: the same part of equal files is a leak, another part is none. `kind`
+    is "exact", or "near" for the same picture in other bytes (`near.find_near_leaks`).
+    """
+
+    train_path: Picture
+    other_path: Picture
     other_split: str
+    kind: Literal["exact", "near"] = "exact"
+
+    def __str__(self) -> str:
+        sign = "=" if self.kind == "exact" else "≈"
+        return f"{self.train_path} {sign} {self.other_path} ({self.other_split})"
 
 
 def find_leaks(dataset: Dataset, cache_dir: Path) -> tuple[Leak, ...]:
@@ -34,18 +45,18 @@ def find_leaks(dataset: Dataset, cache_dir: Path) -> tuple[Leak, ...]:
 
 
 def split_digests(dataset: Dataset, cache_dir: Path) -> dict[str, list[str]]:
-    """Compute the content digests of each split's files, by the split's name."""
-    return {split.name: content_digests(split.paths, cache_dir) for split in dataset.splits}
+    """Compute the content digests of each split's images, by the split's name."""
+    return {split.name: content_digests(split.pictures, cache_dir) for split in dataset.splits}
 
 
 def match_leaks(dataset: Dataset, digests: Mapping[str, Sequence[str]]) -> tuple[Leak, ...]:
     """Find the leaks from digests at hand; see `find_leaks`."""
-    seen: dict[str, tuple[Path, str]] = {}
+    seen: dict[str, tuple[Picture, str]] = {}
     for split in (dataset.query, dataset.gallery):
-        for path, digest in zip(split.paths, digests[split.name], strict=True):
-            seen.setdefault(digest, (path, split.name))
-    train = zip(dataset.train.paths, digests[dataset.train.name], strict=True)
-    return tuple(Leak(path, *seen[digest]) for path, digest in train if digest in seen)
+        for picture, digest in zip(split.pictures, digests[split.name], strict=True):
+            seen.setdefault(digest, (picture, split.name))
+    train = zip(dataset.train.pictures, digests[dataset.train.name], strict=True)
+    return tuple(Leak(picture, *seen[digest]) for picture, digest in train if digest in seen)
 
 
 def refuse_leaks(leaks: Sequence[Leak], kind: str = "training image") -> None:
@@ -56,9 +67,10 @@ def refuse_leaks(leaks: Sequence[Leak], kind: str = "training image") -> None:
     """
     if not leaks:
         return
-    first = ", ".join(f"{leak.train_path} = {leak.other_path} ({leak.other_split})" for leak in leaks[:SHOWN])
+    first = ", ".join(map(str, leaks[:SHOWN]))
     more = ", ..." if len(leaks) > SHOWN else ""
+    guise = f", {OTHER_GUISE}" if all(leak.kind == "near" for leak in leaks) else ""
     raise DataError(
-        f"no {kind} may be in query or gallery too, but {len(leaks)} of them are: {first}{more}; "
+        f"no {kind} may be in query or gallery too{guise}, but {len(leaks)} of them are: {first}{more}; "
         "take them out, or pass --allow-leak"
     )

@@ -25,6 +25,20 @@ def list_lines(file: Path) -> list[tuple[str, str]]:
     return [(f"{file} line {number}", line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
 
 
+def filled_list(file: Path) -> list[tuple[str, str]]:
+    """Read a list file as `list_lines` does, and refuse an empty one.
+
+    Raises:
+        DataError: as there, or no line names anything.
+    """
+    lines = list_lines(file)
+    if not lines:
+        raise DataError(
+            f"{file} must name at least one image, and it is empty; put the one that the data set ships with"
+        )
+    return lines
+
+
 def refuse_twice(placed: Iterable[Placed]) -> None:
     """Do nothing if each image stands once in one split.
 

@@ -1,30 +1,21 @@
-"""A table with one image a row, CSV or Parquet: path, and where known pid, camid, timestamp and split."""
+"""A table with one image a row, CSV or Parquet: its path, and what else is known of it.
 
-import csv
-import math
-import os
-from collections import Counter
+Columns, all but `path` free to be missing or empty: path, pid, camid, timestamp, tracklet, left, top, width, height,
+split, tests, protocol.
+"""
+
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from resight.errors import DataError
-from resight.types import JUNK_PID, Dataset, Sample, Split
+from resight.data.manifest_cells import boxes, image_files, numbers, timestamps
+from resight.data.manifest_table import Table, read_table
+from resight.errors import DataError, no_such_name
+from resight.protocols import GENERAL, PROTOCOLS, EvaluationProtocol
+from resight.types import Dataset, Sample, Split, TestSet
 
 SUFFIXES = frozenset({".csv", ".parquet"})
-COLUMNS = ("path", "pid", "camid", "timestamp", "split")
 SPLIT_NAMES = ("train", "query", "gallery")
-
-
-@dataclass(frozen=True)
-class _Row:
-    """The cells of one row as text, "" where empty, and the place that an error names."""
-
-    place: str
-    cells: dict[str, str]
-
-    def __getitem__(self, column: str) -> str:
-        return self.cells.get(column, "")
+SIZES = frozenset({"small", "medium", "large"})
 
 
 def matches(path: Path) -> bool:
@@ -35,148 +26,140 @@ def matches(path: Path) -> bool:
 def read(path: Path) -> Dataset:
     """Read the table; paths are absolute or relative to its folder, rows without a split are training images.
 
-    `pid` and `camid` are integers as they stand; if any in the column is no integer, all are names, numbered from 0 in
-    sorted order. Empty cells are not known; pid -1 is junk in either case.
+    `pid`, `camid` and `tracklet` are integers as they stand; if any in a column is no integer, all in it are names,
+    numbered from 0 in sorted order. Empty cells are not known; pid -1 is junk in either case. `timestamp` is a number
+    or a date such as 2024-05-01T12:00:00 (UTC unless it names a zone), taken as seconds since 1970. `left`, `top`,
+    `width`, `height`: the part of the file that is meant, in pixels of the upright image.
+
+    `tests`: the names of the tests that a query or gallery row takes part in, with blanks or ";" between; empty is all
+    of them. Tests stand in order of first appearance, but where all are named by size (small, medium, large, or a
+    number) the one with the smallest gallery comes first. `protocol`: a name in `PROTOCOLS`.
 
     Raises:
         DataError: the file is no such table, or a row cannot be used; the message names the line.
     """
     if not matches(path):
         raise DataError(f"{path} must be a .csv or .parquet file to be read as a manifest")
-    columns, rows = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
-    _check_columns(path, columns)
-    samples = _samples(path.parent, rows)
-    splits: dict[str, list[tuple[_Row, Sample]]] = {name: [] for name in SPLIT_NAMES}
-    for row, sample in zip(rows, samples, strict=True):
-        splits[_split_name(row)].append((row, sample))
-    for name, members in splits.items():
-        _refuse_duplicates(name, members)
-    train, query, gallery = (Split(name, tuple(s for _, s in members)) for name, members in splits.items())
-    unknown = [column for column in columns if column not in COLUMNS]
-    notes = (f"columns of {path} not used: {', '.join(unknown)}",) if unknown else ()
-    return Dataset(path, "manifest", train, query, gallery, notes)
+    table = read_table(path)
+    samples = _samples(table)
+    rows = _rows_of_splits(table)
+    for name, members in rows.items():
+        _refuse_twice(table, name, members, samples)
+    _refuse_mixed_tracklets(table, samples)
+    train, query, gallery = (Split(name, tuple(samples[row] for row in members)) for name, members in rows.items())
+    notes = (f"columns of {path} not used: {', '.join(table.unknown)}",) if table.unknown else ()
+    return Dataset(path, "manifest", train, query, gallery, notes, _tests(table, rows), _protocol(table))
 
 
-def _read_csv(path: Path) -> tuple[list[str], list[_Row]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            columns = [column.strip() for column in next(reader, [])]
-            rows = []
-            for cells in reader:
-                if len(cells) > len(columns):
-                    raise DataError(
-                        f"{path} line {reader.line_num} has {len(cells)} cells under {len(columns)} column names; "
-                        "put quotes around a cell with a comma in it"
-                    )
-                if cells:
-                    # A row may stop early: its last cells are empty.
-                    rows.append(_Row(f"{path} line {reader.line_num}", dict(zip(columns, cells, strict=False))))
-            return columns, rows
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as a CSV file in UTF-8: {error}") from error
+def names_of_tests(text: str) -> list[str]:
+    """Read a cell of the column `tests`."""
+    return text.replace(";", " ").split()
 
 
-def _read_parquet(path: Path) -> tuple[list[str], list[_Row]]:
-    import pyarrow
-    from pyarrow import parquet
-
-    try:
-        table = parquet.read_table(path)
-        columns = list(table.column_names)
-        wanted = table.select([column for column in columns if column in COLUMNS])
-    except (OSError, pyarrow.ArrowException) as error:
-        raise DataError(f"{path} cannot be read as a Parquet file: {_first_line(error)}") from error
-    return columns, [
-        _Row(f"{path} row {number}", {column: _text(value) for column, value in cells.items()})
-        for number, cells in enumerate(wanted.to_pylist(), start=1)
-    ]
+def _samples(table: Table) -> list[Sample]:
+    columns = (
+        image_files(table),
+        numbers(table, "pid"),
+        numbers(table, "camid"),
+        timestamps(table),
+        numbers(table, "tracklet"),
+        boxes(table),
+    )
+    return list(map(Sample, *columns))
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+def _rows_of_splits(table: Table) -> dict[str, list[int]]:
+    rows: dict[str, list[int]] = {name: [] for name in SPLIT_NAMES}
+    for row, text in enumerate(table["split"]):
+        name = text or "train"
+        if name not in rows:
+            raise DataError(
+                f"{table.place(row)} has split '{name}', which must be one of {', '.join(SPLIT_NAMES)} or empty"
+            )
+        rows[name].append(row)
+    return rows
 
 
-def _text(value: object) -> str:
-    # A column of integers with gaps is often stored as fractions, its gaps as "not a number".
-    empty = value is None or (isinstance(value, float) and math.isnan(value))
-    return "" if empty else str(value)
+def _refuse_twice(table: Table, split: str, rows: Sequence[int], samples: Sequence[Sample]) -> None:
+    first: dict[tuple[str, object], int] = {}
+    for row in rows:
+        sample = samples[row]
+        before = first.setdefault((str(sample.path), sample.box), row)
+        if before != row:
+            box = "" if sample.box is None else f" with box {', '.join(map(str, sample.box))}"
+            raise DataError(
+                f"{table.place(before)} and {table.place(row)} both name {sample.path}{box} in {split}; "
+                "keep one of them"
+            )
 
 
-def _check_columns(path: Path, columns: Sequence[str]) -> None:
-    if "path" not in columns:
-        raise DataError(f"{path} must have a column 'path', got {', '.join(columns) or 'none'}")
-    repeated = [column for column, count in Counter(columns).items() if count > 1 and column in COLUMNS]
-    if repeated:
-        raise DataError(f"{path} must name each column once, but '{repeated[0]}' stands there twice")
+def _refuse_mixed_tracklets(table: Table, samples: Sequence[Sample]) -> None:
+    """Refuse a tracklet of two identities or cameras; a row where one is not known goes with any."""
+    if "tracklet" not in table.columns:
+        return
+    first: dict[tuple[str, int], tuple[int, int]] = {}
+    for row, sample in enumerate(samples):
+        if sample.tracklet is None:
+            continue
+        for column, number in (("pid", sample.pid), ("camid", sample.camid)):
+            if number is None:
+                continue
+            before, found = first.setdefault((column, sample.tracklet), (row, number))
+            if found != number:
+                raise DataError(
+                    f"a tracklet shows one identity in one camera, but {table.place(before)} and {table.place(row)} "
+                    f"give tracklet {table['tracklet'][row]} {column} {table[column][before]} and "
+                    f"{table[column][row]}; give each tracklet its own number or name"
+                )
 
 
-def _samples(root: Path, rows: Sequence[_Row]) -> list[Sample]:
-    pids, camids = _numbers(rows, "pid"), _numbers(rows, "camid")
-    return [
-        Sample(_image(root, row), pid, camid, _timestamp(row))
-        for row, pid, camid in zip(rows, pids, camids, strict=True)
-    ]
+def _tests(table: Table, rows: dict[str, list[int]]) -> tuple[TestSet, ...]:
+    named = {text: frozenset(names_of_tests(text)) for text in dict.fromkeys(table["tests"])}
+    of_row = [named[text] for text in table["tests"]]
+    for row in rows["train"]:
+        if of_row[row]:
+            raise DataError(
+                f"{table.place(row)} is a training image and takes part in no test, but has tests "
+                f"'{table['tests'][row]}'; leave that empty"
+            )
+    names = list(dict.fromkeys(name for text in named for name in names_of_tests(text)))
+    if not names:
+        return (TestSet(),)
+    splits = rows["query"], rows["gallery"]
+    tests = [TestSet(name, *(_positions(name, of_row, members) for members in splits)) for name in names]
+    for test in tests:
+        _refuse_empty(table, test)
+    if all(name in SIZES or name.isdecimal() for name in names):
+        tests.sort(key=lambda test: len(rows["gallery"] if test.gallery is None else test.gallery))
+    return tuple(tests)
 
 
-def _image(root: Path, row: _Row) -> Path:
-    if not row["path"]:
-        raise DataError(f"{row.place} has no path; fill it or take the row out")
-    image = Path(os.path.normpath(root / row["path"]))
-    if not image.is_file():
-        raise DataError(f"{row.place} names {image}, which is no file; paths start from the manifest's folder")
-    return image
+def _positions(test: str, of_row: Sequence[frozenset[str]], rows: Sequence[int]) -> tuple[int, ...] | None:
+    """Give the positions of the rows that take part in a test; None where all do."""
+    found = tuple(position for position, row in enumerate(rows) if not of_row[row] or test in of_row[row])
+    return None if len(found) == len(rows) else found
 
 
-def _timestamp(row: _Row) -> float | None:
-    text = row["timestamp"].strip()
-    try:
-        value = float(text) if text else None
-    except ValueError:
-        value = math.nan
-    if value is not None and not math.isfinite(value):
-        raise DataError(f"{row.place} has timestamp '{text}', which must be a number or empty")
-    return value
+def _refuse_empty(table: Table, test: TestSet) -> None:
+    for split, positions in (("query", test.query), ("gallery", test.gallery)):
+        if positions == ():
+            row = next(row for row, text in enumerate(table["tests"]) if test.name in names_of_tests(text))
+            raise DataError(
+                f"{table.place(row)} names the test '{test.name}', which must have {split} rows too, and no {split} "
+                "row takes part in it; name it in some, or leave their column tests empty"
+            )
 
 
-def _split_name(row: _Row) -> str:
-    name = row["split"].strip() or "train"
-    if name not in SPLIT_NAMES:
-        raise DataError(f"{row.place} has split '{name}', which must be one of {', '.join(SPLIT_NAMES)} or empty")
-    return name
-
-
-def _numbers(rows: Sequence[_Row], column: str) -> list[int | None]:
-    """Read `pid` or `camid` as integers, or number the names in it."""
-    texts = [row[column].strip() for row in rows]
-    integers = {text: _integer(text) for text in texts if text}
-    if None in integers.values():
-        names = sorted(text for text in integers if not _is_junk(text, column))
-        numbers = {name: number for number, name in enumerate(names)}
-        return [JUNK_PID if _is_junk(text, column) else numbers.get(text) for text in texts]
-    for row, text in zip(rows, texts, strict=True):
-        number = integers.get(text)
-        if number is not None and number < 0 and not _is_junk(text, column):
-            raise DataError(f"{row.place} has {column} {text}, which must be 0 or more, or empty where it is not known")
-    return [integers.get(text) for text in texts]
-
-
-def _is_junk(text: str, column: str) -> bool:
-    return column == "pid" and bool(text) and _integer(text) == JUNK_PID
-
-
-def _integer(text: str) -> int | None:
-    """Read "7", and "7.0" too: tables with empty cells are often written with all numbers as fractions."""
-    try:
-        value = float(text)
-        return int(value) if "." in text and value.is_integer() else int(text)
-    except ValueError:
-        return None
-
-
-def _refuse_duplicates(split: str, members: Sequence[tuple[_Row, Sample]]) -> None:
-    first: dict[Path, _Row] = {}
-    for row, sample in members:
-        before = first.setdefault(sample.path, row)
-        if before is not row:
-            raise DataError(f"{before.place} and {row.place} both name {sample.path} in {split}; keep one of them")
+def _protocol(table: Table) -> EvaluationProtocol:
+    first = None
+    for row, name in enumerate(table["protocol"]):
+        if name and first is None:
+            first = row
+            if name not in PROTOCOLS:
+                raise DataError(f"{table.place(row)}: {no_such_name('protocol', name, PROTOCOLS)}")
+        elif name and first is not None and name != table["protocol"][first]:
+            raise DataError(
+                f"a manifest has one protocol, but {table.place(first)} names '{table['protocol'][first]}' and "
+                f"{table.place(row)} '{name}'; keep one of them"
+            )
+    return GENERAL if first is None else PROTOCOLS[table["protocol"][first]]

@@ -8,7 +8,7 @@ from resight.types import Sample
 
 
 def parse_name(image: Path, pattern: re.Pattern[str], format: str, example: str, place: str = "") -> Sample:
-    """Read a file's name, up to its first dot, by a pattern with the groups pid, camid and frame.
+    """Read a file's name, up to its first dot, by a pattern with the groups pid and camid, and frame if it has one.
 
     `place` stands for the file in the error, where its path alone does not say where it was named.
 
@@ -21,4 +21,5 @@ def parse_name(image: Path, pattern: re.Pattern[str], format: str, example: str,
             f"{place or image} must be named like {example} (identity, camera, frame) to be read as {format}; "
             "rename it, or use --format folder for images without identities"
         )
-    return Sample(image, int(parts["pid"]), int(parts["camid"]), float(parts["frame"]))
+    frame = parts.groupdict().get("frame")
+    return Sample(image, int(parts["pid"]), int(parts["camid"]), None if frame is None else float(frame))

@@ -15,10 +15,11 @@ from filelock import FileLock
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from resight.data.decode import RESIZE_VERSION, BrokenImageError, decode_resized
+from resight.data.crops import each_decoded
+from resight.data.decode import RESIZE_VERSION, BrokenImageError, resized
 from resight.data.digests import content_digests
-from resight.data.threads import mapped
 from resight.errors import ConfigError, DataError
+from resight.types import Picture
 
 
 @runtime_checkable
@@ -34,7 +35,7 @@ class PixelSource(Protocol):
 
 @dataclass(frozen=True)
 class PixelCache:
-    """All images of a split at one size; row i is path i.
+    """All images of a split at one size; row i is picture i.
 
     `pixels`: RGB, read-only. `broken`: index and reason of each image that could not be decoded; its row is zero.
     """
@@ -73,36 +74,36 @@ class _Files:
         return count * height * width * channels
 
 
-def listed_broken(broken: Sequence[tuple[int, str]], paths: Sequence[Path], *, most: int = 10) -> str:
+def listed_broken(broken: Sequence[tuple[int, str]], pictures: Sequence[Picture], *, most: int = 10) -> str:
     """List the first broken images, one a line with its reason, and how many more there are; begins with a newline."""
-    shown = "".join(f"\n  {paths[place]}: {reason}" for place, reason in broken[:most])
+    shown = "".join(f"\n  {pictures[place]}: {reason}" for place, reason in broken[:most])
     return shown + (f"\n  and {len(broken) - most} more" if len(broken) > most else "")
 
 
 def open_pixels(
-    paths: Sequence[Path],
+    pictures: Sequence[Picture],
     size: tuple[int, int],
     cache_dir: Path,
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> PixelCache:
-    """Open the pixels of `paths` at `size` (height, width), decoding them only if no run has done so before.
+    """Open the pixels of `pictures` at `size` (height, width), decoding them only if no run has done so before.
 
-    The cache is found by the files' content and order, the size and `RESIZE_VERSION`. While one run builds it,
+    The cache is found by the pictures' content and order, the size and `RESIZE_VERSION`. While one run builds it,
     others wait and then use it. `progress` is called with images done and images in all while it is built. An image
     that cannot be decoded does not stop it: see `PixelCache.broken`.
 
     Raises:
-        DataError: there are no paths, a file is missing, or the cache cannot be written, as when the disk is full.
+        DataError: there are no pictures, a file is missing, or the cache cannot be written, as when the disk is full.
         ConfigError: height or width is below 1.
     """
-    if not paths:
+    if not pictures:
         raise DataError("an image cache must hold at least one image, got none")
     if min(size) < 1:
         raise ConfigError(f"images must be at least 1 × 1 pixels, got height × width {size[0]} × {size[1]}")
-    key = _key(content_digests(paths, cache_dir), size)
-    files = _Files(cache_dir / "pixels", key, (len(paths), *size, 3))
-    return _open(files) or _build_or_wait(files, paths, progress)
+    key = _key(content_digests(pictures, cache_dir), size)
+    files = _Files(cache_dir / "pixels", key, (len(pictures), *size, 3))
+    return _open(files) or _build_or_wait(files, pictures, progress)
 
 
 def _key(digests: Sequence[str], size: tuple[int, int]) -> str:
@@ -122,14 +123,16 @@ def _open(files: _Files) -> PixelCache | None:
         return None
 
 
-def _build_or_wait(files: _Files, paths: Sequence[Path], progress: Callable[[int, int], None] | None) -> PixelCache:
+def _build_or_wait(
+    files: _Files, pictures: Sequence[Picture], progress: Callable[[int, int], None] | None
+) -> PixelCache:
     try:
         files.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(files.folder / f"{files.key}.lock"):
             cache = _open(files)  # another run may have built it while this one waited
             if cache is None:
                 _refuse_full_disk(files)
-                _build(files, paths, progress)
+                _build(files, pictures, progress)
                 cache = _open(files)
     except OSError as error:
         raise _cannot_write(files, error.strerror or str(error)) from error
@@ -150,12 +153,12 @@ def _cannot_write(files: _Files, reason: str) -> DataError:
     )
 
 
-def _build(files: _Files, paths: Sequence[Path], progress: Callable[[int, int], None] | None) -> None:
+def _build(files: _Files, pictures: Sequence[Picture], progress: Callable[[int, int], None] | None) -> None:
     """Write pixels, then facts, each under another name first; the caller holds the lock."""
     pixels, facts = files.pixels.with_suffix(".u8.part"), files.facts.with_suffix(".json.part")
     files.facts.unlink(missing_ok=True)  # from here on until the last line the cache is not whole
     try:
-        broken = _write_pixels(pixels, files, paths, progress)
+        broken = _write_pixels(pixels, files, pictures, progress)
         facts.write_text(json.dumps({"shape": files.shape, "broken": broken}), encoding="utf-8")
         pixels.replace(files.pixels)
         facts.replace(files.facts)
@@ -165,27 +168,20 @@ def _build(files: _Files, paths: Sequence[Path], progress: Callable[[int, int], 
 
 
 def _write_pixels(
-    target: Path, files: _Files, paths: Sequence[Path], progress: Callable[[int, int], None] | None
+    target: Path, files: _Files, pictures: Sequence[Picture], progress: Callable[[int, int], None] | None
 ) -> list[tuple[int, str]]:
     _, height, width, _ = files.shape
     broken = []
-
-    def decoded(path: Path) -> np.ndarray | BrokenImageError:
-        try:
-            return decode_resized(path, height, width)
-        except BrokenImageError as error:
-            return error
-
     # Written, not mapped: on a full disk a write fails with an error, a mapped page kills the process.
     with target.open("wb") as file:
-        for index, outcome in enumerate(mapped(decoded, paths)):
+        for index, outcome in enumerate(each_decoded(pictures, lambda pixels: resized(pixels, height, width))):
             if isinstance(outcome, BrokenImageError):
                 broken.append((index, outcome.reason))
                 file.write(bytes(height * width * 3))
             else:
                 file.write(np.ascontiguousarray(outcome).data)
             if progress is not None:
-                progress(index + 1, len(paths))
+                progress(index + 1, len(pictures))
         file.flush()
         os.fsync(file.fileno())
     return broken

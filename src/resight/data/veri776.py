@@ -1,82 +1,154 @@
 """The VeRi-776 layout: three folders, a list of names for each, and names such as `0002_c002_00030600_0.jpg`.
 
+    image_train/, image_query/, image_test/
+    name_train.txt, name_query.txt, name_test.txt
+    test_track.txt
+    gt_index.txt, jk_index.txt, train_label.xml, test_label.xml, list_color.txt, list_type.txt, camera_ID.txt and others
+
 The parts of a name are identity, camera, frame and a running number. Cameras keep the numbers they are written with,
-counted from 1. The query images stand in the gallery too, where the camera rule leaves them out.
+counted from 1. The query images stand in the gallery too, where the camera rule leaves them out. A line of
+`test_track.txt` is a tracklet: its name, then the names of its images in the gallery. The files of the last line are
+not read: right answers and junk of each query follow from the camera rule, and `train_label.xml` leaves out 32 of the
+37,778 training images, whence the 37,746 that some count.
+
+The folders may also be called `bounding_box_train`, `query` and `bounding_box_test`, as SSML-FD's authors call them.
+
+Sources: the ReadMe.txt that the data set ships with, for files and counts; listings of unpacked copies, where its
+gt_image.txt and jk_image.txt are called gt_index.txt and jk_index.txt; public loaders that read `test_track.txt`, for
+the form of its lines, and one that counts what `train_label.xml` leaves out; the README of andreYoo/VeRI_SSML_FD for
+the other names of the folders.
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from resight.data.folder import images_in, passed_over_note
+from resight.data.lists import Placed, filled_list, refuse_shared_identities, refuse_twice
 from resight.data.names import parse_name
+from resight.data.sized_tests import first_image
 from resight.errors import DataError
+from resight.protocols import GENERAL, PROTOCOLS
 from resight.types import Dataset, Sample, Split
 
-SPLITS = {
-    "train": ("image_train", "name_train.txt"),
-    "query": ("image_query", "name_query.txt"),
-    "gallery": ("image_test", "name_test.txt"),
-}
+LISTS = {"train": "name_train.txt", "query": "name_query.txt", "gallery": "name_test.txt"}
+FOLDERS = {"train": "image_train", "query": "image_query", "gallery": "image_test"}
+RENAMED = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
+TRACKS = "test_track.txt"
+ONLY_HERE = (
+    TRACKS,
+    "gt_index.txt",
+    "gt_image.txt",
+    "jk_index.txt",
+    "jk_image.txt",
+    "train_label.xml",
+    "test_label.xml",
+)
 EXAMPLE = "0002_c002_00030600_0.jpg"
 NAME = re.compile(r"(?P<pid>\d+)_c(?P<camid>\d+)_(?P<frame>\d+)_\d+")
 
 
 def matches(path: Path) -> bool:
-    """Tell whether `path` holds at least one of the layout's three folders."""
-    return any((path / folder).is_dir() for folder, _ in SPLITS.values())
+    """Tell whether `path` holds at least one of the three folders; renamed ones must hold names of this layout."""
+    return bool(_there(path, FOLDERS)) or _is_renamed(path)
 
 
 def read(path: Path) -> Dataset:
-    """Read what the lists name, or, where a list is missing, all that is in its folder.
+    """Read what the lists name, or, where there is no list at all, all that is in the folders.
 
-    A split without a folder is empty. `timestamp` is the frame number. What was passed over stands in the notes.
+    A split without a folder is empty. `timestamp` is the frame number. Tracklets are known of gallery images, and of
+    query images by their names, where `test_track.txt` is there. What was passed over stands in the notes. A data set
+    that only borrows the layout, with none of the further files of VeRi-776, has the general protocol.
 
     Raises:
-        DataError: none of the folders is there, a listed image is missing, or a name does not follow the pattern.
+        DataError: none of the folders is there; a folder or list is empty; some lists are there but not that of a
+            folder; a listed image is missing or listed twice; a name does not follow the pattern; an identity is in
+            train and test; or a tracklet names what is no gallery image, images of several vehicles or cameras, or an
+            image of another tracklet.
     """
-    if not matches(path):
-        folders = ", ".join(folder for folder, _ in SPLITS.values())
-        raise DataError(f"{path} must hold one of {folders} to be read as veri776")
+    folders = FOLDERS if _there(path, FOLDERS) or not _there(path, RENAMED) else RENAMED
+    if not _there(path, folders):
+        raise DataError(f"{path} must hold one of {', '.join(FOLDERS.values())} to be read as veri776")
     notes: list[str] = []
-    train, query, gallery = (_read_split(path, name, notes) for name in SPLITS)
-    return Dataset(path, "veri776", train, query, gallery, tuple(notes))
+    listed = any((path / name).is_file() for name in LISTS.values())
+    if not listed:
+        names = ", ".join(_there(path, folders))
+        notes.append(f"there are no lists such as {LISTS['train']} in {path}, so all images in {names} are taken")
+    placed = {name: _read_split(path, name, folders[name], notes, listed=listed) for name in LISTS}
+    refuse_shared_identities(placed["train"], [*placed["query"], *placed["gallery"]])
+    tracklet = _read_tracks(path / TRACKS, placed["gallery"])
+    train, query, gallery = (
+        Split(name, tuple(replace(s, tracklet=tracklet.get(s.path.name)) if name != "train" else s for _, s in samples))
+        for name, samples in placed.items()
+    )
+    official = any((path / name).is_file() for name in ONLY_HERE)
+    protocol = PROTOCOLS["veri776"] if official else GENERAL
+    return Dataset(path, "veri776", train, query, gallery, tuple(notes), protocol=protocol)
 
 
-def _read_split(root: Path, name: str, notes: list[str]) -> Split:
-    folder, names = (root / part for part in SPLITS[name])
+def _there(path: Path, folders: dict[str, str]) -> list[str]:
+    return [folder for folder in folders.values() if (path / folder).is_dir()]
+
+
+def _is_renamed(path: Path) -> bool:
+    folders = _there(path, RENAMED)
+    names = (first_image(path / folder).split(".")[0] for folder in folders)
+    return bool(folders) and all(NAME.fullmatch(name) for name in names)
+
+
+def _read_split(root: Path, name: str, folder_name: str, notes: list[str], *, listed: bool) -> list[Placed]:
+    folder, names = root / folder_name, root / LISTS[name]
     if not folder.is_dir():
         notes.append(f"there is no {folder}, so that {name} is empty")
-        return Split(name)
+        return []
     images, passed_over = images_in(folder)
     if passed_over:
         notes.append(passed_over_note(folder, passed_over))
-    if names.is_file():
-        return Split(name, tuple(_read_list(names, images, folder, notes)))
-    return Split(name, tuple(parse_name(image, NAME, "veri776", EXAMPLE) for image in images))
+    if listed:
+        return _read_list(names, images, folder, notes)
+    if not images:
+        raise DataError(f"{folder} must hold at least one image, and it holds none; fill it or take it away")
+    return [(str(image), parse_name(image, NAME, "veri776", EXAMPLE)) for image in images]
 
 
-def _read_list(names: Path, images: list[Path], folder: Path, notes: list[str]) -> list[Sample]:
-    """Take the listed images in the list's order; one listed twice is taken once, and noted."""
+def _read_list(names: Path, images: list[Path], folder: Path, notes: list[str]) -> list[Placed]:
+    """Take the listed images in the list's order."""
     present = {image.name for image in images}
-    taken: dict[str, Sample] = {}
-    repeated = 0
-    for number, line in enumerate(_lines(names), start=1):
-        name = line.strip()
-        if not name or name in taken:
-            repeated += name in taken
-            continue
+    placed: list[Placed] = []
+    for place, name in filled_list(names):
         if name not in present:
-            raise DataError(f"{names} line {number} lists '{name}', which is no image in {folder}")
-        taken[name] = parse_name(folder / name, NAME, "veri776", EXAMPLE, place=f"'{name}' in {names} line {number}")
-    if repeated:
-        notes.append(f"{repeated} lines of {names} repeat a name and count once")
-    if len(taken) < len(present):
-        notes.append(f"{len(present) - len(taken)} images in {folder} passed over: not in {names.name}")
-    return list(taken.values())
+            raise DataError(f"{place} lists '{name}', which is no image in {folder}")
+        placed.append((place, parse_name(folder / name, NAME, "veri776", EXAMPLE, place=f"'{name}' in {place}")))
+    refuse_twice(placed)
+    if len(placed) < len(present):
+        notes.append(f"{len(present) - len(placed)} images in {folder} passed over: not in {names.name}")
+    return placed
 
 
-def _lines(names: Path) -> list[str]:
-    try:
-        return names.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{names} must be a text file with one image name a line: {error}") from error
+def _read_tracks(file: Path, gallery: list[Placed]) -> dict[str, int]:
+    """Number the tracklets from 0 in the order of their lines: file name of an image → its tracklet."""
+    if not gallery or not file.is_file():
+        return {}
+    samples = {sample.path.name: sample for _, sample in gallery}
+    tracklet: dict[str, int] = {}
+    places: list[str] = []
+    for place, line in filled_list(file):
+        # The first word is the tracklet's name; where a copy has left that out, it is an image like the others.
+        first, *others = line.split()
+        names = [first, *others] if first in samples else others
+        _check_track(place, names, samples)
+        for name in names:
+            before = tracklet.setdefault(name, len(places))
+            if before != len(places):
+                raise DataError(f"{places[before]} and {place} both name {name}; keep it in one tracklet")
+        places.append(place)
+    return tracklet
+
+
+def _check_track(place: str, names: list[str], samples: dict[str, Sample]) -> None:
+    unknown = [name for name in names if name not in samples]
+    if unknown or not names:
+        what = f"names '{unknown[0]}'" if unknown else "names no image"
+        raise DataError(f"{place} {what}, but a tracklet must be a name and images of the gallery; correct the line")
+    if len({(samples[name].pid, samples[name].camid) for name in names}) > 1:
+        raise DataError(f"{place} names images of several vehicles or cameras; a tracklet must show one in one camera")

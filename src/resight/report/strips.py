@@ -11,7 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from resight.errors import DataError
-from resight.evaluate import RankedGallery, RetrievalResult, evaluate, rank_gallery
+from resight.evaluate import RankedGallery, evaluate, rank_gallery
+from resight.retrieval_result import RetrievalResult
 from resight.types import Split
 
 VERDICTS = ("right", "wrong", "left out")

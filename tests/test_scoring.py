@@ -1,0 +1,122 @@
+"""Scores as they are asked for: tests of a data set, tracklets, junk, query expansion, re-ranking."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from resight.errors import ConfigError, DataError
+from resight.evaluate import evaluate
+from resight.protocols import EvaluationProtocol
+from resight.rerank import KReciprocal, expand_queries
+from resight.scoring import Scoring, pick_tests, pool_tracklets, score, score_tests, without_junk
+from resight.types import Dataset, Sample, Split, TestSet
+from test_evaluate import at_angles, random_labelled, split
+
+
+def test_tracklets_are_searched_by_their_mean():
+    gallery = Split(
+        "gallery",
+        (
+            Sample(Path("a.jpg"), 1, 1, tracklet=7),
+            Sample(Path("b.jpg"), 2, 1),
+            Sample(Path("c.jpg"), 1, 1, tracklet=7),
+            Sample(Path("d.jpg"), 2, 1, tracklet=3),
+        ),
+    )
+    rows, pooled = pool_tracklets(2 * at_angles(0, 30, 40, 90), gallery)
+    # Rows of 0° and 40° are tracklet 7: their mean points to 20°. The others stay as they are.
+    assert torch.allclose(rows, at_angles(20, 30, 90), atol=1e-6)
+    assert [sample.path.name for sample in pooled] == ["a.jpg", "b.jpg", "d.jpg"]
+    query = split("query", (1, 0))
+    # By image 30° (wrong) is nearer to 31° than 40° is; by tracklet 20° (right) is 11 away, 30° only 1: still second.
+    result = score((at_angles(24), at_angles(0, 30, 40, 90)), query, gallery, scoring=Scoring(by_tracklet=True))
+    assert result.first_rank.tolist() == [1]
+    assert score((at_angles(24), at_angles(0, 30, 40, 90)), query, gallery).first_rank.tolist() == [2]
+
+
+def test_tracklets_must_be_known():
+    q, g, query, gallery = random_labelled(1)
+    with pytest.raises(DataError, match="--by-tracklet needs tracklets, but none of the 41 gallery images has one"):
+        score((q, g), query, gallery, scoring=Scoring(by_tracklet=True))
+
+
+def test_junk_stands_among_nothings_neighbours():
+    q, g, query, gallery = random_labelled(2)
+    rows, kept = without_junk(g, gallery)
+    assert [s.pid for s in kept] == [s.pid for s in gallery if s.pid != -1]
+    assert len(kept) < len(gallery)
+    assert torch.equal(rows, g[[i for i, s in enumerate(gallery) if s.pid != -1]])
+    same, whole = without_junk(rows, kept)
+    assert same is rows
+    assert whole is kept
+    for scoring in (Scoring(rerank=True, k1=5, k2=2), Scoring(expand=3)):
+        assert score((q, g), query, gallery, scoring=scoring) == score((q, rows), query, kept, scoring=scoring)
+
+
+def test_re_ranking_is_evaluated_on_the_scores_that_it_gives():
+    q, g, query, gallery = random_labelled(3)
+    g, gallery = without_junk(g, gallery)
+    result = score((q, g), query, gallery, scoring=Scoring(rerank=True, k1=6, k2=3, lambda_=0.4))
+    scores = KReciprocal.of(q, g, k1=6, k2=3, lambda_=0.4).rescore(0, normalize(q) @ normalize(g).T)
+
+    class Known:
+        def rescore(self, first, scores_before):
+            return scores[first : first + len(scores_before)].clone()
+
+    from resight.evaluate import Options
+
+    assert evaluate(q, g, query, gallery, options=Options(rescorer=Known()), block_size=2) == result
+    assert result != score((q, g), query, gallery)
+
+
+def test_lambda_one_changes_no_ranking():
+    q, g, query, gallery = random_labelled(4)
+    plain, same = (score((q, g), query, gallery, scoring=s) for s in (Scoring(), Scoring(rerank=True, lambda_=1.0)))
+    assert same.mAP == pytest.approx(plain.mAP)
+    assert same.cmc == plain.cmc
+
+
+def test_queries_are_expanded_before_the_search():
+    q, g, query, gallery = random_labelled(5)
+    g, gallery = without_junk(g, gallery)
+    expanded = expand_queries(q, g, k=4, alpha=2.0)
+    assert score((q, g), query, gallery, scoring=Scoring(expand=4, alpha=2.0)) == score((expanded, g), query, gallery)
+
+
+def test_drawn_galleries_are_not_re_ranked():
+    q, g, query, gallery = random_labelled(6)
+    protocol = EvaluationProtocol("vehicleid", cameras="none", shots=1, draws=10)
+    with pytest.raises(ConfigError, match="re-ranking needs one gallery, but protocol 'vehicleid' draws 10 of them"):
+        score((q, g), query, gallery, protocol=protocol, scoring=Scoring(rerank=True))
+
+
+# --- several tests
+
+
+def two_tests() -> tuple[tuple[torch.Tensor, torch.Tensor], Dataset]:
+    q, g, query, gallery = random_labelled(8)
+    tests = (TestSet("small", (0, 2, 5), tuple(range(0, 41, 2))), TestSet("large"))
+    return (q, g), Dataset(Path("x"), "manifest", Split("train"), query, gallery, tests=tests)
+
+
+def test_each_test_is_scored_on_its_own_images():
+    (q, g), dataset = two_tests()
+    results = score_tests((q, g), dataset)
+    assert list(results) == ["small", "large"]
+    at = list(range(0, 41, 2))
+    small = [
+        Split(s.name, tuple(s.samples[i] for i in part))
+        for s, part in zip(dataset.splits[1:], ([0, 2, 5], at), strict=True)
+    ]
+    assert results["small"] == evaluate(q[[0, 2, 5]], g[at], *small)
+    assert results["large"] == evaluate(q, g, dataset.query, dataset.gallery)
+
+
+def test_tests_are_picked_by_name():
+    _, dataset = two_tests()
+    assert [test.name for test in pick_tests(dataset, "large").tests] == ["large"]
+    assert pick_tests(dataset, None) is dataset
+    with pytest.raises(ConfigError, match="--tests must name some of small, large, got 'medium'"):
+        pick_tests(dataset, "medium")
