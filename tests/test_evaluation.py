@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from resight import cli
 from resight.artifacts import load_model
 from resight.data.formats import read_dataset
+from resight.errors import DataError
 from resight.evaluation import EvaluateRequest, run_evaluation
 from resight.prepare import kept_images, open_test_images
 from resight.types import Dataset, Sample, Split, TestSet
@@ -74,6 +75,22 @@ def test_all_tests_are_scored_and_the_first_stands_on_top(run: Path, sized: Path
     assert pooled.keys() == one.keys()
 
 
+def test_answers_too_close_in_time_are_left_out(run: Path, people: Path, tmp_path: Path):
+    dataset = read_dataset(people)
+    lines = ["path,pid,timestamp,split"]
+    for split in (dataset.query, dataset.gallery):
+        lines += [f"{s.path},{s.pid},{100 * i},{split.name}" for i, s in enumerate(split)]
+    (tmp_path / "timed.csv").write_text("\n".join(lines) + "\n")
+    all_of_them, _ = evaluated(run, tmp_path / "timed.csv", tmp_path)
+    some, _ = evaluated(run, tmp_path / "timed.csv", tmp_path, "--apart", "50")
+    assert some["mAP"] != all_of_them["mAP"]
+    untimed = [f"{s.path},{s.pid},,{split.name}" for split in (dataset.query, dataset.gallery) for s in split]
+    (tmp_path / "untimed.csv").write_text("\n".join([lines[0], *untimed]) + "\n")
+    request = EvaluateRequest(run, tmp_path / "untimed.csv", apart=5.0, device="cpu")
+    with pytest.raises(DataError, match="--apart needs times, but none of the 4 query images has one"):
+        run_evaluation(request, lambda text: None, no_bar)
+
+
 def test_queries_that_stand_in_the_gallery_are_embedded_once(run: Path, people: Path, tmp_path: Path):
     dataset = read_dataset(people)
     rows = [f"{s.path},{s.pid},{s.camid},gallery" for s in (*dataset.query, *dataset.gallery)]
@@ -120,6 +137,7 @@ def test_positions_of_tests_move_up_where_images_are_left_out():
     [
         (["--protocol", "vehicleld"], "no protocol named 'vehicleld'; did you mean 'vehicleid'?"),
         (["--tests", "huge"], "--tests must name some of test, got 'huge'"),
+        (["--apart", "-1"], "seconds and shots of 0 or more"),
         (["--by-tracklet"], "--by-tracklet needs tracklets"),
         (["--rerank", "--protocol", "vehicleid"], "re-ranking needs one gallery"),
         (["--rerank", "--lambda", "1.5"], "1.5"),

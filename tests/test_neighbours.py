@@ -9,7 +9,7 @@ import resight.neighbours
 from memories import KINDS, clustered
 from resight.memory import FeatureMemory
 from resight.miners import MINERS
-from resight.neighbours import ROUNDING, among_closest, best, exact_where_close, rank_counts, top_k
+from resight.neighbours import ROUNDING, among_closest, best, exact_where_close, largest, rank_counts, top_k
 from resight.storage import Rows
 
 
@@ -20,6 +20,21 @@ def test_the_own_column_comes_first_and_equals_keep_their_order():
     assert columns.tolist() == [[3, 1, 0]]
     assert values[0].tolist() == pytest.approx([0.2, 0.9, 0.5])
     assert scores[0].tolist() == pytest.approx([0.5, 0.9, 0.5, 0.2, 0.5])  # given back as they came
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_the_largest_are_those_of_a_stable_sort(seed: int):
+    generator = torch.Generator().manual_seed(seed)
+    n, count = int(torch.randint(1, 3000, (), generator=generator)), int(torch.randint(1, 40, (), generator=generator))
+    scores = torch.randn(9, n, generator=generator)
+    if seed % 3:  # many equals, at the edge too, and rows in order
+        scores = (scores * [1, 4, 20][seed % 5 % 3]).round()
+        scores[0], scores[1] = 0, scores[1].sort().values
+        scores[2, n // 2] = torch.inf
+    scores = scores.to([torch.float32, torch.float64, torch.bfloat16][seed % 4 % 3])
+    values, columns = largest(scores, count)
+    expected = scores.sort(dim=1, descending=True, stable=True)
+    assert torch.equal(columns, expected.indices[:, :count]) and torch.equal(values, expected.values[:, :count])
 
 
 def test_the_first_of_equal_scores_are_marked():

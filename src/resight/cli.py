@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from resight.cli_data import CONVERT, TwoWordCommands, convert_command, data_command
+from resight.cli_evaluate import evaluate_command
 from resight.cli_options import (
     BatchOption,
     CacheOption,
@@ -135,65 +136,7 @@ def train(
     console.print(f"saved {out}; look at it with: resight report {shlex.quote(str(out))}")
 
 
-@app.command()
-def evaluate(
-    run: RunArgument,
-    data: DataArgument,
-    format: FormatOption = None,
-    protocol: Annotated[
-        str | None,
-        typer.Option(help="Rules to score by, e.g. general, market1501, vehicleid, cuhk03.", show_default="the data set's"),
-    ] = None,
-    tests: Annotated[
-        str | None, typer.Option(help="Which tests, where there are several: small,medium.", show_default="all")
-    ] = None,
-    rerank: Annotated[bool, typer.Option("--rerank", help="Re-rank by k-reciprocal neighbours.")] = False,
-    k1: Annotated[int, typer.Option(min=1, help="Re-ranking: neighbours of a row.")] = 20,
-    k2: Annotated[int, typer.Option(min=1, help="Re-ranking: neighbours to average over.")] = 6,
-    lambda_: Annotated[float, typer.Option("--lambda", help="Re-ranking: weight of the plain distance.")] = 0.3,
-    query_expansion: Annotated[
-        int, typer.Option(min=0, help="Add so many nearest gallery images to each query first; 0: none.")
-    ] = 0,
-    alpha: Annotated[float, typer.Option(min=0, help="Query expansion: weigh them by score to this power.")] = 3.0,
-    by_tracklet: Annotated[
-        bool, typer.Option("--by-tracklet", help="Search tracklets, by their mean, instead of images.")
-    ] = False,
-    single_shot: Annotated[
-        int, typer.Option(min=0, help="Also CMC with one gallery image an identity, over so many draws.")
-    ] = 0,
-    camera_pairs: Annotated[
-        bool, typer.Option("--camera-pairs", help="Also score each camera against each other one.")
-    ] = False,
-    device: DeviceOption = "auto",
-    cache_dir: CacheOption = None,
-    skip_broken: SkipOption = False,
-    json_file: JsonOption = None,
-) -> None:
-    """Score a trained model: mAP, CMC at 1, 5, 10, 20 and mINP of query against gallery.
-
-    Example: `resight evaluate runs/crops market1501/ --rerank --json scores.json`
-
-    Each data set is scored by its authors' rules, in all its tests. mAP is the step sum; the trapezoid form that older
-    papers print is given beside it. Intervals are a bootstrap over queries.
-    """
-    from resight.evaluation import EvaluateRequest, as_json, run_evaluation
-    from resight.progress import titled_bar
-    from resight.scoring import Scoring
-
-    scoring = Scoring(
-        rerank=rerank,
-        k1=k1,
-        k2=k2,
-        lambda_=lambda_,
-        expand=query_expansion,
-        alpha=alpha,
-        by_tracklet=by_tracklet,
-        single_shot_draws=single_shot,
-        camera_pairs=camera_pairs,
-    )
-    request = EvaluateRequest(run, data, format, protocol, tests, device, cache_dir, skip_broken, scoring)
-    results = run_evaluation(request, say, lambda title: titled_bar(console, title))
-    write_json(json_file, as_json(results))
+app.command("evaluate")(evaluate_command)
 
 
 @app.command()

@@ -31,12 +31,14 @@ def data_command(
     `resight data convert DATA OUT.csv` writes it as a manifest instead (see `resight data convert --help`). A folder
     that is really named convert is `./convert`.
     """
-    from resight.cli import say, write_json
+    from resight.cli import console, say, write_json
     from resight.data.digests import default_cache_dir
     from resight.data.formats import read_dataset
     from resight.data.inspection import inspect_dataset
+    from resight.progress import titled_bar
 
-    report = inspect_dataset(read_dataset(path, format), cache_dir or default_cache_dir())
+    bar = titled_bar(console, "comparing images")
+    report = inspect_dataset(read_dataset(path, format), cache_dir or default_cache_dir(), bar)
     for line in report.lines():
         say(line)
     write_json(json_file, report.to_json())

@@ -7,10 +7,17 @@ import typer
 
 from resight.errors import ConfigError
 
-DataArgument = Annotated[Path, typer.Argument(help="Folder (Market-1501, VeRi-776 or plain) or CSV/Parquet manifest.")]
+DataArgument = Annotated[
+    Path, typer.Argument(help="Folder of images, plain or laid out as a known data set, or a CSV/Parquet manifest.")
+]
 RunArgument = Annotated[Path, typer.Argument(help="Run folder that `resight train` left, or its model.safetensors.")]
 FormatOption = Annotated[
-    str | None, typer.Option(help="Layout of DATA: market1501, veri776, manifest or folder.", show_default="detected")
+    str | None,
+    typer.Option(
+        help="Layout of DATA: market1501, dukemtmc, msmt17, cuhk03np, veri776, veriwild, vehicleid, mot, mot-det, "
+        "wildlife, folder-per-identity, manifest or folder.",
+        show_default="detected",
+    ),
 ]
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]

@@ -10,7 +10,7 @@ from resight.artifacts import load_model
 from resight.data.digests import default_cache_dir
 from resight.data.formats import read_dataset
 from resight.data.official import not_as_published
-from resight.errors import no_such_name
+from resight.errors import DataError, no_such_name
 from resight.prepare import choose_device, open_test_images
 from resight.protocols import PROTOCOLS
 from resight.quirks import model_caveats
@@ -24,13 +24,18 @@ Bar = Callable[[str], Callable[[int, int], None]]
 
 @dataclass(frozen=True)
 class EvaluateRequest:
-    """What `resight evaluate` was asked for. `tests`: names, separated by commas; None is all of them."""
+    """What `resight evaluate` was asked for.
+
+    `tests`: names, separated by commas; None is all of them. `apart`: seconds that a query and a right answer in its
+    camera must lie apart; None is what the protocol says.
+    """
 
     run: Path
     data: Path
     format: str | None = None
     protocol: str | None = None
     tests: str | None = None
+    apart: float | None = None
     device: str = "auto"
     cache_dir: Path | None = None
     skip_broken: bool = False
@@ -47,7 +52,8 @@ def run_evaluation(request: EvaluateRequest, say: Callable[[str], None], bar: Ba
     """
     place = choose_device(request.device)
     model, recipe = load_model(request.run, place)
-    dataset = pick_tests(with_protocol(read_dataset(request.data, request.format), request.protocol), request.tests)
+    dataset = with_protocol(read_dataset(request.data, request.format), request.protocol, request.apart)
+    dataset = pick_tests(dataset, request.tests)
     size, cache_dir = recipe.input.height_width, request.cache_dir or default_cache_dir()
     images = open_test_images(
         dataset, size, cache_dir, skip_broken=request.skip_broken, progress=bar("decoding images")
@@ -67,17 +73,27 @@ def run_evaluation(request: EvaluateRequest, say: Callable[[str], None], bar: Ba
     return results
 
 
-def with_protocol(dataset: Dataset, name: str | None) -> Dataset:
-    """Put the named protocol's rules in place of the data set's own; None keeps those.
+def with_protocol(dataset: Dataset, name: str | None, apart: float | None = None) -> Dataset:
+    """Put the named protocol's rules in place of the data set's own, and `apart` in place of its seconds.
 
     Raises:
-        ConfigError: there is no such protocol.
+        ConfigError: there is no such protocol, or the time is below 0.
+        DataError: a time is asked for, and no query or no gallery image has one.
     """
-    if name is None:
-        return dataset
-    if name not in PROTOCOLS:
-        raise no_such_name("protocol", name, PROTOCOLS)
-    return dataclasses.replace(dataset, protocol=PROTOCOLS[name])
+    protocol = dataset.protocol
+    if name is not None:
+        if name not in PROTOCOLS:
+            raise no_such_name("protocol", name, PROTOCOLS)
+        protocol = PROTOCOLS[name]
+    if apart is not None:
+        protocol = dataclasses.replace(protocol, seconds=apart)
+        for split in (dataset.query, dataset.gallery):
+            if all(sample.timestamp is None for sample in split):
+                raise DataError(
+                    f"--apart needs times, but none of the {len(split)} {split.name} images has one; give a manifest "
+                    "with a column 'timestamp'"
+                )
+    return dataclasses.replace(dataset, protocol=protocol)
 
 
 def as_json(results: dict[str, RetrievalResult]) -> dict[str, Any]:

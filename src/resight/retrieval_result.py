@@ -27,8 +27,8 @@ class RetrievalResult:
     `mAP_trapezoid`: mean of the trapezoid AP (see `metrics.retrieval_metrics`). `cmc`: CMC@k by k, all gallery images
     of an identity taking part (multi-shot). `single_shot`: CMC@k with one gallery image of each identity, drawn at
     random; None where not asked for. `intervals`: bounds of the 95 % bootstrap interval over queries, by the figure's
-    name. `camera_pairs`: empty where not asked for. `queries`: how many count. `left_out`: how many do not, having no right
-    answer. `draws`: over how many drawn galleries the figures are means. `ap`: of each query, NaN where left out.
+    name. `camera_pairs`: empty where not asked for. `queries`: how many count. `left_out`: how many do not, having no
+    right answer. `draws`: over how many drawn galleries the figures are means. `ap`: of each query, NaN where left out.
     `first_rank`: rank of each query's first right answer, 0 where left out; in the first draw, where there are draws.
 
     Raises:

@@ -33,7 +33,15 @@ from resight.errors import CheckpointError, ConfigError, DataError
 from resight.losses import LOSSES
 from resight.miners import MINERS
 from resight.placement import place_memory
-from resight.prepare import Progress, TestImages, choose_device, choose_precision, input_size, open_split, open_test_images
+from resight.prepare import (
+    Progress,
+    TestImages,
+    choose_device,
+    choose_precision,
+    input_size,
+    open_split,
+    open_test_images,
+)
 from resight.quirks import BestOnTest, caveats, check_can_select, with_gallery
 from resight.recipes import as_tables, as_toml, parse_recipe, read_tables
 from resight.run_folder import check_folder, claimed, last_epoch

@@ -2,11 +2,13 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from resight.data.formats import read_dataset
 from resight.data.inspection import inspect_dataset
+from resight.types import Sample, Split
 from resight.data.official import not_as_published
 
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
@@ -69,11 +71,13 @@ def test_broken_images_are_all_listed(look, root):
     assert all(any(str(path) in line for line in lines) for path in paths)
 
 
-def test_duplicates_leaks_and_shared_identities_are_told_apart(look, root):
+def test_duplicates_leaks_and_shared_identities_are_told_apart(root, tmp_path):
     source = root / TRAIN / "0001_c1s1_000001_00.png"
     twin = shutil.copy(source, root / TRAIN / "0007_c1s1_000001_00.png")
+    dataset = read_dataset(root)
     leaked = shutil.copy(root / TRAIN / "0002_c1s1_000003_00.png", root / GALLERY / "0002_c1s1_000003_00.png")
-    report = look()
+    gallery = Split("gallery", (*dataset.gallery, Sample(leaked, pid=2)))  # the reader refuses a shared identity
+    report = inspect_dataset(replace(dataset, gallery=gallery), tmp_path / "cache")
     assert report.splits[0].duplicates == ((source, twin),)
     assert report.splits[2].duplicates == ()
     assert [(leak.train_path.name, leak.other_path) for leak in report.leaks] == [(leaked.name, leaked)]
@@ -112,10 +116,12 @@ def test_all_broken_gives_no_sizes(tmp_path):
     assert (report.splits[0].heights, report.splits[0].widths) == (None, None)
 
 
-def test_the_report_goes_through_json_whole(look, root):
+def test_the_report_goes_through_json_whole(root, tmp_path):
     (root / TRAIN / "0009_c1s1_000001_00.jpg").write_bytes(b"")
-    shutil.copy(root / TRAIN / "0002_c1s1_000003_00.png", root / GALLERY / "0002_c1s1_000003_00.png")
-    facts = look().to_json()
+    dataset = read_dataset(root)
+    leaked = shutil.copy(root / TRAIN / "0002_c1s1_000003_00.png", root / GALLERY / "0002_c1s1_000003_00.png")
+    gallery = Split("gallery", (*dataset.gallery, Sample(leaked, pid=2)))
+    facts = inspect_dataset(replace(dataset, gallery=gallery), tmp_path / "cache").to_json()
     assert json.loads(json.dumps(facts)) == facts
     assert facts["format"] == "market1501"
     assert facts["splits"]["train"]["images"] == 4

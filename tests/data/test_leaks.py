@@ -7,6 +7,9 @@ import pytest
 from resight.data.formats import read_dataset
 from resight.data.leaks import Leak, find_leaks, refuse_leaks
 from resight.errors import DataError
+from resight.types import Dataset, Sample, Split
+
+NAMES = ("train", "query", "gallery")
 
 
 @pytest.fixture
@@ -34,13 +37,13 @@ def test_equal_content_under_another_name_is_a_leak(root, tmp_path):
 
 def test_a_leak_counts_once_and_names_the_query_first(root, tmp_path):
     source = root / "image_query" / "0003_c001_00000001_0.png"  # in the gallery too
-    copy = shutil.copy(source, root / "image_train" / "0003_c001_00000001_0.png")
+    copy = shutil.copy(source, root / "image_train" / "0009_c001_00000001_0.png")
     assert find_leaks(read_dataset(root), tmp_path / "cache") == (Leak(copy, source, "query"),)
 
 
-def test_equal_names_with_other_content_are_no_leak(root, tmp_path, picture):
-    picture(root / "image_train" / "0003_c002_00000001_0.png", 55)
-    assert find_leaks(read_dataset(root), tmp_path / "cache") == ()
+def test_equal_names_with_other_content_are_no_leak(tmp_path, picture):
+    splits = (Split(name, (Sample(picture(tmp_path / name / "a.png", seed)),)) for seed, name in enumerate(NAMES))
+    assert find_leaks(Dataset(tmp_path, "manifest", *splits), tmp_path / "cache") == ()
 
 
 def test_a_folder_without_query_and_gallery_is_not_even_read(tmp_path, picture):

@@ -29,7 +29,8 @@ def read(path: Path) -> Dataset:
     `pid`, `camid` and `tracklet` are integers as they stand; if any in a column is no integer, all in it are names,
     numbered from 0 in sorted order. Empty cells are not known; pid -1 is junk in either case. `timestamp` is a number
     or a date such as 2024-05-01T12:00:00 (UTC unless it names a zone), taken as seconds since 1970. `left`, `top`,
-    `width`, `height`: the part of the file that is meant, in pixels of the upright image.
+    `width`, `height`: the part of the file that is meant, in pixels of the upright image. Where a tracklet stands in
+    several cameras, each camera's tracklets are its own, and are numbered anew.
 
     `tests`: the names of the tests that a query or gallery row takes part in, with blanks or ";" between; empty is all
     of them. Tests stand in order of first appearance, but where all are named by size (small, medium, large, or a
@@ -41,14 +42,15 @@ def read(path: Path) -> Dataset:
     if not matches(path):
         raise DataError(f"{path} must be a .csv or .parquet file to be read as a manifest")
     table = read_table(path)
-    samples = _samples(table)
+    samples, notes = _samples(table)
     rows = _rows_of_splits(table)
     for name, members in rows.items():
         _refuse_twice(table, name, members, samples)
     _refuse_mixed_tracklets(table, samples)
     train, query, gallery = (Split(name, tuple(samples[row] for row in members)) for name, members in rows.items())
-    notes = (f"columns of {path} not used: {', '.join(table.unknown)}",) if table.unknown else ()
-    return Dataset(path, "manifest", train, query, gallery, notes, _tests(table, rows), _protocol(table))
+    if table.unknown:
+        notes.append(f"columns of {path} not used: {', '.join(table.unknown)}")
+    return Dataset(path, "manifest", train, query, gallery, tuple(notes), _tests(table, rows), _protocol(table))
 
 
 def names_of_tests(text: str) -> list[str]:
@@ -56,16 +58,22 @@ def names_of_tests(text: str) -> list[str]:
     return text.replace(";", " ").split()
 
 
-def _samples(table: Table) -> list[Sample]:
-    columns = (
-        image_files(table),
-        numbers(table, "pid"),
-        numbers(table, "camid"),
-        timestamps(table),
-        numbers(table, "tracklet"),
-        boxes(table),
-    )
-    return list(map(Sample, *columns))
+def _samples(table: Table) -> tuple[list[Sample], list[str]]:
+    files, pids, camids = image_files(table), numbers(table, "pid"), numbers(table, "camid")
+    tracklets, notes = numbers(table, "tracklet"), []
+    known = {(t, c) for t, c in zip(tracklets, camids, strict=True) if t is not None and c is not None}
+    if len(known) > len({t for t, _ in known}):
+        tracklets = _of_each_camera(tracklets, camids)
+        notes.append(f"some tracklets of {table.file} stand in several cameras: each camera's are taken for its own")
+    return list(map(Sample, files, pids, camids, timestamps(table), tracklets, boxes(table))), notes
+
+
+def _of_each_camera(tracklets: Sequence[int | None], camids: Sequence[int | None]) -> list[int | None]:
+    """Number each camera's tracklets apart, as trackers do that start at 1 in every camera."""
+    keys = [(-1 if c is None else c, t) for c, t in zip(camids, tracklets, strict=True)]
+    found = sorted({(c, t) for c, t in keys if t is not None})
+    numbers_of: dict[tuple[int, int | None], int] = {key: number for number, key in enumerate(found)}
+    return [numbers_of.get(key) for key in keys]
 
 
 def _rows_of_splits(table: Table) -> dict[str, list[int]]:
@@ -94,23 +102,20 @@ def _refuse_twice(table: Table, split: str, rows: Sequence[int], samples: Sequen
 
 
 def _refuse_mixed_tracklets(table: Table, samples: Sequence[Sample]) -> None:
-    """Refuse a tracklet of two identities or cameras; a row where one is not known goes with any."""
+    """Refuse a tracklet of two identities; a row where that is not known goes with any."""
     if "tracklet" not in table.columns:
         return
-    first: dict[tuple[str, int], tuple[int, int]] = {}
+    first: dict[int, tuple[int, int]] = {}
     for row, sample in enumerate(samples):
-        if sample.tracklet is None:
+        if sample.tracklet is None or sample.pid is None:
             continue
-        for column, number in (("pid", sample.pid), ("camid", sample.camid)):
-            if number is None:
-                continue
-            before, found = first.setdefault((column, sample.tracklet), (row, number))
-            if found != number:
-                raise DataError(
-                    f"a tracklet shows one identity in one camera, but {table.place(before)} and {table.place(row)} "
-                    f"give tracklet {table['tracklet'][row]} {column} {table[column][before]} and "
-                    f"{table[column][row]}; give each tracklet its own number or name"
-                )
+        before, found = first.setdefault(sample.tracklet, (row, sample.pid))
+        if found != sample.pid:
+            raise DataError(
+                f"a tracklet shows one identity in one camera, but {table.place(before)} and {table.place(row)} "
+                f"give tracklet {table['tracklet'][row]} pid {table['pid'][before]} and {table['pid'][row]}; "
+                "give each tracklet its own number or name"
+            )
 
 
 def _tests(table: Table, rows: dict[str, list[int]]) -> tuple[TestSet, ...]:

@@ -2,6 +2,13 @@
 
 A leak needs two witnesses. The perceptual hashes of both images differ in at most `DISTANCE` of 64 bits; this finds
 candidates, and among crops of one street many that are none. Then the pixels must agree (`alignment.same_picture`).
+
+Measured on 300 images each of Market-1501 and of two small sets of people and of vehicles: JPEG quality 50 to 95, PNG,
+50 to 200 % in size, one pixel trimmed on every side, 10 % brighter, or several of these are always found again; one or
+two pixels trimmed in 99 %, two pixels on every side of crops 48 to 80 pixels wide in 97 % and more. Of the 3 × 10^8
+pairs of train and test as the three sets ship none is taken for a leak: the most alike of the 1,421 candidates have a
+correlation of 0.96 and 12 grey levels between them. Two frames of someone standing still are told apart where one sees
+that they differ: of 67,105 pairs of Market-1501 with one identity, camera and split, 33 are taken for the same picture.
 """
 
 import hashlib
