@@ -8,8 +8,8 @@ import pytest
 
 from resight.data.formats import read_dataset
 from resight.data.inspection import inspect_dataset
-from resight.types import Sample, Split
 from resight.data.official import not_as_published
+from resight.types import Sample, Split
 
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
 
