@@ -111,7 +111,8 @@ def test_evaluate_writes_exactly_these_figures(
     )
     assert code == 0, said
     scores = json.loads((tmp_path / "scores.json").read_text())
-    assert set(scores) == {"mAP", "mINP", "cmc", "queries", "left_out"}
+    figures = {"mAP", "mAP_trapezoid", "mINP", "cmc", "intervals_95", "queries", "left_out", "protocol"}
+    assert set(scores) == figures
     assert set(scores["cmc"]) == {"1", "5", "10", "20"}
     assert scores == json.loads((run / "summary.json").read_text())["trained"]
 
