@@ -306,7 +306,7 @@ def test_one_strip_worked_by_hand():
     embeddings = torch.stack([angles.cos(), angles.sin()], dim=1)
     (strip,) = ranked_strips(torch.tensor([[1.0, 0.0]]), embeddings, query, gallery, count=1, depth=2)
     # Six of the query's own camera stand first: four are shown, two counted; then ranks 1 (wrong) and 2 (right).
-    assert [(item.path.name, item.verdict, item.rank) for item in strip.items] == [
+    assert [(item.picture.name, item.verdict, item.rank) for item in strip.items] == [
         ("0.jpg", "left out", None), ("1.jpg", "left out", None), ("2.jpg", "left out", None),
         ("3.jpg", "left out", None), ("6.jpg", "wrong", 1), ("7.jpg", "right", 2),
     ]  # fmt: skip

@@ -39,7 +39,7 @@ def summarise(out: Path) -> dict[str, Any]:
     start = [e for e in events if e["event"] == "start"][-1]
     epochs = {e["epoch"]: e for e in events if e["event"] == "epoch"}
     scores = {
-        e["epoch"]: {k: e[k] for k in ("mAP", "mINP", "cmc", "queries", "left_out")}
+        e["epoch"]: {k: value for k, value in e.items() if k not in ("event", "time", "epoch")}
         for e in events
         if e["event"] == "evaluation"
     }

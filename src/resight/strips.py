@@ -49,4 +49,4 @@ def strips_of(run: Path, data: Path | None, queries: int, device: str, cache_dir
         read_dataset(root, format), recipe.input.height_width, cache_dir or default_cache_dir(), skip_broken=True
     )
     q, g = test_set.embed(model, precision="float32", device=place)
-    return ranked_strips(q, g, test_set.query, test_set.gallery, count=queries)
+    return ranked_strips(q, g, test_set.query, test_set.gallery, count=queries, protocol=test_set.dataset.protocol)

@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from resight.data.decode import path_and_box
 from resight.errors import DataError
 from resight.report.curves import curves
 from resight.report.history import History, Record, number, read_history, table
@@ -134,8 +135,8 @@ def _strip(strip: Strip) -> dict[str, Any]:
     """Turn a strip into what the template shows."""
     images = [
         {
-            "image": thumbnail(item.path),
-            "name": item.path.name,
+            "image": thumbnail(item.picture),
+            "name": path_and_box(item.picture)[0].name,
             "kind": item.verdict.replace(" ", "-"),
             "label": f"{MARKS[item.verdict]} {item.rank or item.verdict}",
             "score": f"{item.score:.2f}",
@@ -143,7 +144,12 @@ def _strip(strip: Strip) -> dict[str, Any]:
         }
         for item in strip.items
     ]
-    return {"query": thumbnail(strip.query), "name": strip.query.name, "caption": strip.caption, "images": images}
+    return {
+        "query": thumbnail(strip.query),
+        "name": path_and_box(strip.query)[0].name,
+        "caption": strip.caption,
+        "images": images,
+    }
 
 
 def _write_whole(out: Path, text: str) -> None:

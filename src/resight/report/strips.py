@@ -4,16 +4,17 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from resight.data.decode import cut, decode, path_and_box
 from resight.errors import DataError
 from resight.evaluate import RankedGallery, evaluate, rank_gallery
+from resight.protocols import GENERAL, EvaluationProtocol
 from resight.retrieval_result import RetrievalResult
-from resight.types import Split
+from resight.types import Picture, Split
 
 VERDICTS = ("right", "wrong", "left out")
 
@@ -32,7 +33,7 @@ class StripItem:
         DataError: the verdict is not one of `VERDICTS`.
     """
 
-    path: Path
+    picture: Picture
     score: float
     verdict: str
     rank: int | None
@@ -46,7 +47,7 @@ class StripItem:
 class Strip:
     """A query image, a caption, and gallery images in the order of their scores."""
 
-    query: Path
+    query: Picture
     caption: str
     items: tuple[StripItem, ...]
 
@@ -59,7 +60,7 @@ def ranked_strips(
     *,
     count: int = 12,
     depth: int = 10,
-    seed: int = 0,
+    protocol: EvaluationProtocol = GENERAL,
 ) -> list[Strip]:
     """Give strips of `count` queries: a third with the best AP, a third with the worst, the others drawn at random.
 
@@ -68,22 +69,26 @@ def ranked_strips(
     Raises:
         DataError: as `evaluate`.
     """
-    result = evaluate(query_embeddings, gallery_embeddings, query, gallery)
-    chosen = _choose(result, count, seed)
+    result = evaluate(query_embeddings, gallery_embeddings, query, gallery, protocol=protocol)
+    chosen = _choose(result, count)
     if not chosen:
         return []
     rows = torch.tensor([row for row, _ in chosen], device=query_embeddings.device)
     shown = Split(query.name, tuple(query.samples[row] for row, _ in chosen))
-    ranked = rank_gallery(query_embeddings[rows], gallery_embeddings, shown, gallery, top_k=len(gallery))
+    ranked = rank_gallery(
+        query_embeddings[rows], gallery_embeddings, shown, gallery, top_k=len(gallery), protocol=protocol
+    )
     return [
-        _strip(ranked, place, gallery, depth=depth, query=query.samples[row].path, caption=_caption(result, row, why))
+        _strip(
+            ranked, place, gallery, depth=depth, query=query.samples[row].picture, caption=_caption(result, row, why)
+        )
         for place, (row, why) in enumerate(chosen)
     ]
 
 
-def _choose(result: RetrievalResult, count: int, seed: int) -> list[tuple[int, str]]:
+def _choose(result: RetrievalResult, count: int) -> list[tuple[int, str]]:
     """Choose queries and say why each was chosen; equal AP are drawn among at random."""
-    draw = torch.Generator().manual_seed(seed)
+    draw = torch.Generator().manual_seed(0)
     ap = result.ap.cpu()
     order = torch.randperm(len(ap), generator=draw)
     order = order[~ap[order].isnan()]
@@ -100,7 +105,7 @@ def _caption(result: RetrievalResult, row: int, why: str) -> str:
     return f"{why}: AP {100 * float(result.ap[row]):.1f} %, first right answer at rank {int(result.first_rank[row])}"
 
 
-def _strip(ranked: RankedGallery, place: int, gallery: Split, *, depth: int, query: Path, caption: str) -> Strip:
+def _strip(ranked: RankedGallery, place: int, gallery: Split, *, depth: int, query: Picture, caption: str) -> Strip:
     """Walk down one query's ranking until `depth` ranked images are shown."""
     items: list[StripItem] = []
     passed_over = 0
@@ -111,9 +116,9 @@ def _strip(ranked: RankedGallery, place: int, gallery: Split, *, depth: int, que
             break
         if rank[column]:
             verdict = "right" if right[column] else "wrong"
-            items.append(StripItem(gallery.samples[row].path, score[column], verdict, rank[column]))
+            items.append(StripItem(gallery.samples[row].picture, score[column], verdict, rank[column]))
         elif len(items) - _ranked(items) < LEFT_OUT_SHOWN:
-            items.append(StripItem(gallery.samples[row].path, score[column], "left out", None))
+            items.append(StripItem(gallery.samples[row].picture, score[column], "left out", None))
         else:
             passed_over += 1
     if passed_over:
@@ -125,17 +130,17 @@ def _ranked(items: Sequence[StripItem]) -> int:
     return sum(item.rank is not None for item in items)
 
 
-def thumbnail(path: Path) -> str | None:
+def thumbnail(picture: Picture) -> str | None:
     """Give an image as a small JPEG data URI, or None where it cannot be read."""
     from PIL import Image
 
+    path, box = path_and_box(picture)
     try:
-        with Image.open(path) as image:
-            small = image.convert("RGB")
-            small.thumbnail(THUMBNAIL_SIZE)
-        file = io.BytesIO()
-        small.save(file, format="JPEG", quality=82)
-    # Pillow raises SyntaxError and ValueError for some broken files.
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        pixels = decode(path)
+        small = Image.fromarray(pixels if box is None else cut(pixels, box))
+    except ValueError:  # a broken image, or a box with nothing in it
         return None
+    small.thumbnail(THUMBNAIL_SIZE)
+    file = io.BytesIO()
+    small.save(file, format="JPEG", quality=82)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
