@@ -1,12 +1,12 @@
 """The cells of a manifest as text, column by column, with the line that each row came from."""
 
-import csv
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from resight.data.csv_file import read_csv
 from resight.errors import DataError
 
 BOX_COLUMNS = ("left", "top", "width", "height")
@@ -49,32 +49,11 @@ def read_table(file: Path) -> Table:
 
 
 def _read_csv(file: Path) -> Table:
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.reader(lines, strict=True)
-            names = [name.strip() for name in next(reader, [])]
-            _check_names(file, names)
-            numbers, rows = _csv_rows(file, reader, len(names))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{file} cannot be read as a CSV file in UTF-8: {error}") from error
+    names, numbers, rows = read_csv(file)
+    _check_names(file, names)
     wanted = [(place, name) for place, name in enumerate(names) if name in COLUMNS]
     columns = {name: [cells[place] for cells in rows] for place, name in wanted}
     return Table(file, "line", numbers, _without_blanks(columns), _unknown(names))
-
-
-def _csv_rows(file: Path, reader: Any, width: int) -> tuple[list[int], list[list[str]]]:
-    numbers, rows = [], []
-    for cells in reader:
-        if len(cells) > width:
-            raise DataError(
-                f"{file} line {reader.line_num} has {len(cells)} cells under {width} column names; "
-                "put quotes around a cell with a comma in it"
-            )
-        if cells:
-            # A row may stop early: its last cells are empty.
-            rows.append(cells if len(cells) == width else cells + [""] * (width - len(cells)))
-            numbers.append(reader.line_num)
-    return numbers, rows
 
 
 def _read_parquet(file: Path) -> Table:

@@ -1,6 +1,5 @@
 """The rows of a table of animals, and what its cells mean; see `resight.data.wildlife`."""
 
-import csv
 import os
 import re
 from collections import Counter
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from resight.data.csv_file import read_csv
 from resight.errors import DataError
 from resight.types import Box
 
@@ -34,25 +34,12 @@ def read_rows(file: Path) -> tuple[list[str], list[Row]]:
     Raises:
         DataError: the file cannot be read, names a column twice, or a row has too many cells.
     """
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.reader(lines, strict=True)
-            columns = [name.strip() for name in next(reader, [])]
-            rows = [(reader.line_num, cells) for cells in reader if cells]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{file} cannot be read as a CSV file in UTF-8: {error}") from error
+    columns, numbers, rows = read_csv(file)
     repeated = [name for name, count in Counter(columns).items() if count > 1 and name]
     if repeated:
         raise DataError(f"{file} must name each column once, but '{repeated[0]}' stands there twice")
-    for line, cells in rows:
-        if len(cells) > len(columns):
-            raise DataError(
-                f"{file} line {line} has {len(cells)} cells under {len(columns)} column names; "
-                "put quotes around a cell with a comma in it"
-            )
-    # A row may stop early: its last cells are empty.
-    named = ((line, dict(zip(columns, map(_known, cells), strict=False))) for line, cells in rows)
-    return columns, [Row(f"{file} line {line}", cells) for line, cells in named]
+    named = (dict(zip(columns, map(_known, cells), strict=True)) for cells in rows)
+    return columns, [Row(f"{file} line {line}", cells) for line, cells in zip(numbers, named, strict=True)]
 
 
 def _known(text: str) -> str:
