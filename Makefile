@@ -35,6 +35,7 @@ bench: setup  ## measure the claims in benchmarks/
 	$(BIN)/python benchmarks/input_pipeline.py
 	$(BIN)/python benchmarks/mining.py
 	$(BIN)/python benchmarks/memory_on_disk.py
+	$(BIN)/python benchmarks/evaluation.py --rerank
 
 check: lint  ## lint, and the tests with their coverage
 	$(BIN)/python -m pytest --cov

@@ -98,6 +98,12 @@ def test_one_image_of_each_identity_leaves_nothing_to_draw():
     assert (drawn.mAP, drawn.cmc, drawn.mINP) == (whole.mAP, whole.cmc, whole.mINP)
 
 
+def test_draws_in_which_nothing_counts_are_left_out_of_the_single_shot_cmc():
+    query, gallery = images(1)[0], images(1, 1)[1]
+    result = evaluate(at_angles(0), at_angles(0, 5), query, gallery, options=Options(single_shot_draws=10))
+    assert result.single_shot == {1: 1.0, 5: 1.0, 10: 1.0, 20: 1.0}
+
+
 def test_draws_without_any_answer_are_refused():
     query, gallery = images(1, 2, 3)
     with pytest.raises(DataError, match="no query has a right answer"):
@@ -155,19 +161,39 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
     inside = 0
     for seed in range(200):
         sample = random.beta(2, 5, 80)  # its mean is 2 / 7
-        low, high = bootstrap_intervals({"mAP": sample}, repeats=300, seed=seed)["mAP"]
+        low, high = bootstrap_intervals({"mAP": sample[None]}, repeats=300, seed=seed)["mAP"]
         inside += low <= 2 / 7 <= high
     assert 178 <= inside <= 199  # 190 are expected, a little fewer at 80 queries
 
 
 def test_queries_that_do_not_count_are_not_drawn():
-    with_gaps = np.array([0.2, np.nan, 0.4, np.nan, 0.9])
-    without = np.array([0.2, 0.4, 0.9])
+    with_gaps = np.array([[0.2, np.nan, 0.4, np.nan, 0.9]])
+    without = np.array([[0.2, 0.4, 0.9]])
     assert bootstrap_intervals({"x": with_gaps}) == bootstrap_intervals({"x": without})
 
 
 def test_alike_queries_leave_no_doubt():
-    assert bootstrap_intervals({"x": np.full(20, 0.25)})["x"] == (0.25, 0.25)
+    assert bootstrap_intervals({"x": np.full((1, 20), 0.25)})["x"] == (0.25, 0.25)
+
+
+def test_with_draws_the_interval_is_of_the_figure():
+    """Queries of rare identities count in fewer draws, so that a plain mean over queries is another figure."""
+    random = np.random.default_rng(0)
+    rare, common = [], []
+    for i in range(60):  # two alike queries each, hard; and twelve each, easy
+        rare += [2 * i] * 2
+        common += [2 * i + 1] * 12
+    query, gallery = images(*rare, *common)
+    centres = torch.from_numpy(random.standard_normal((120, 16), dtype=np.float32))
+    noise = torch.from_numpy(random.standard_normal((len(query), 16), dtype=np.float32))
+    spread = torch.tensor([2.0] * len(rare) + [0.1] * len(common)).unsqueeze(1)
+    rows = torch.nn.functional.normalize(centres[[s.pid for s in query]] + spread * noise)
+    result = evaluate(rows, rows, query, gallery, protocol=VEHICLEID)
+    assert float(result.ap.nanmean()) < result.mAP - 0.01
+    for name, value in (("mAP", result.mAP), ("mINP", result.mINP), ("CMC@1", result.cmc[1])):
+        low, high = result.intervals[name]
+        assert low < value < high
+        assert (low + high) / 2 == pytest.approx(value, abs=0.01)
 
 
 def test_the_result_holds_the_intervals():

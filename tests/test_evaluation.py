@@ -14,6 +14,7 @@ from resight.data.formats import read_dataset
 from resight.errors import DataError
 from resight.evaluation import EvaluateRequest, run_evaluation
 from resight.prepare import kept_images, open_test_images
+from resight.scoring import Scoring, score_tests
 from resight.types import Dataset, Sample, Split, TestSet
 
 
@@ -52,9 +53,17 @@ def test_every_flag_gives_its_figures(run: Path, people: Path, tmp_path: Path):
     assert {pair["gallery"] for pair in more["camera_pairs"]} <= {1, 2}
     assert "single-shot CMC @1" in output
     assert {key: more[key] for key in plain} == plain
-    reranked, _ = evaluated(run, people, tmp_path, "--rerank", "--k1", "4", "--k2", "2", "--lambda", "0.5")
-    expanded, _ = evaluated(run, people, tmp_path, "--query-expansion", "3", "--alpha", "1")
-    assert reranked.keys() == expanded.keys() == plain.keys()
+    images = open_test_images(read_dataset(people), (64, 32), tmp_path, skip_broken=False)
+    rows = images.embed(load_model(run)[0], precision="float32", device=torch.device("cpu"))
+    for flags, scoring in (
+        (["--rerank", "--k1", "4", "--k2", "2", "--lambda", "0.5"], Scoring(rerank=True, k1=4, k2=2, lambda_=0.5)),
+        (["--query-expansion", "2", "--alpha", "1"], Scoring(expand=2, alpha=1.0)),
+    ):
+        scores, output = evaluated(run, people, tmp_path, *flags)
+        expected = score_tests(rows, images.dataset, scoring=scoring)["test"].to_json()
+        assert scores == expected
+        assert scores["scoring"]
+        assert output.startswith(next(iter(scores["scoring"])))
 
 
 def test_a_data_set_that_only_looks_like_market1501_is_told_apart(run: Path, people: Path, tmp_path: Path):
@@ -72,7 +81,8 @@ def test_all_tests_are_scored_and_the_first_stands_on_top(run: Path, sized: Path
     one, _ = evaluated(run, sized, tmp_path, "--tests", "large")
     assert one == scores["tests"]["large"]
     pooled, _ = evaluated(run, sized, tmp_path, "--tests", "large", "--by-tracklet")
-    assert pooled.keys() == one.keys()
+    assert pooled["scoring"] == {"tracklets searched as one": True}
+    assert pooled["mAP"] != one["mAP"]
 
 
 def test_answers_too_close_in_time_are_left_out(run: Path, people: Path, tmp_path: Path):
@@ -113,10 +123,25 @@ def test_queries_that_stand_in_the_gallery_are_embedded_once(run: Path, people: 
 def test_broken_images_are_left_out_of_every_test(run: Path, sized: Path, tmp_path: Path):
     shutil.copytree(sized.parent, tmp_path / "copy")
     dataset = read_dataset(tmp_path / "copy" / sized.name)
-    dataset.gallery.samples[1].path.write_bytes(b"no image")
+    dataset.query.samples[0].path.write_bytes(b"no image")
     request = EvaluateRequest(run, tmp_path / "copy" / sized.name, device="cpu", skip_broken=True)
-    results = run_evaluation(request, lambda text: None, no_bar)
-    assert list(results) == ["small", "large"]
+    said: list[str] = []
+    results = run_evaluation(request, said.append, no_bar)
+    assert [len(result.ap) for result in results.values()] == [3, 3]
+    assert said[0] == "1 broken images of query and gallery were left out"
+
+
+def test_a_test_that_nothing_is_left_of_is_named(run: Path, sized: Path, tmp_path: Path):
+    shutil.copytree(sized.parent, tmp_path / "copy")
+    lines = sized.read_text().splitlines()
+    first = next(i for i, line in enumerate(lines) if ",query," in line)
+    lines[first] = lines[first].replace("small;large", "odd")
+    (tmp_path / "copy" / "odd.csv").write_text("\n".join(lines).replace(",gallery,", ",gallery,odd;") + "\n")
+    request = EvaluateRequest(run, tmp_path / "copy" / "odd.csv", device="cpu", skip_broken=True)
+    assert "odd" in run_evaluation(request, lambda text: None, no_bar)
+    (tmp_path / "copy" / lines[first].split(",")[0]).write_bytes(b"no image")
+    with pytest.raises(DataError, match="odd: a test must have query and gallery images, got 0 and"):
+        run_evaluation(request, lambda text: None, no_bar)
 
 
 def test_positions_of_tests_move_up_where_images_are_left_out():
@@ -139,7 +164,7 @@ def test_positions_of_tests_move_up_where_images_are_left_out():
         (["--tests", "huge"], "--tests must name some of test, got 'huge'"),
         (["--apart", "-1"], "seconds and shots of 0 or more"),
         (["--by-tracklet"], "--by-tracklet needs tracklets"),
-        (["--rerank", "--protocol", "vehicleid"], "re-ranking needs one gallery"),
+        (["--rerank", "--protocol", "vehicleid"], "--rerank needs one gallery"),
         (["--rerank", "--lambda", "1.5"], "1.5"),
     ],
 )

@@ -10,7 +10,7 @@ from resight.errors import ConfigError, DataError
 from resight.evaluate import evaluate
 from resight.protocols import EvaluationProtocol
 from resight.rerank import KReciprocal, expand_queries
-from resight.scoring import Scoring, pick_tests, pool_tracklets, score, score_tests, without_junk
+from resight.scoring import Scoring, keep_tests, pick_tests, pool_tracklets, score, score_tests, without_junk
 from resight.types import Dataset, Sample, Split, TestSet
 from test_evaluate import at_angles, random_labelled, split
 
@@ -88,8 +88,50 @@ def test_queries_are_expanded_before_the_search():
 def test_drawn_galleries_are_not_re_ranked():
     q, g, query, gallery = random_labelled(6)
     protocol = EvaluationProtocol("vehicleid", cameras="none", shots=1, draws=10)
-    with pytest.raises(ConfigError, match="re-ranking needs one gallery, but protocol 'vehicleid' draws 10 of them"):
+    with pytest.raises(ConfigError, match="--rerank needs one gallery, but protocol 'vehicleid' draws 10 of them"):
         score((q, g), query, gallery, protocol=protocol, scoring=Scoring(rerank=True))
+    with pytest.raises(ConfigError, match="--query-expansion needs one gallery, but protocol 'vehicleid'"):
+        score((q, g), query, gallery, protocol=protocol, scoring=Scoring(expand=2))
+    with pytest.raises(ConfigError, match="--rerank needs one gallery, but --single-shot draws several"):
+        score((q, g), query, gallery, scoring=Scoring(rerank=True, single_shot_draws=3))
+
+
+def test_what_was_done_stands_beside_the_figures():
+    q, g, query, gallery = random_labelled(6)
+    assert "scoring" not in score((q, g), query, gallery).to_json()
+    scoring = Scoring(rerank=True, k1=5, k2=2, lambda_=0.4, expand=3, alpha=1.5)
+    result = score((q, g), query, gallery, scoring=scoring)
+    told = {"query expansion": {"k": 3, "alpha": 1.5}, "re-ranked": {"k1": 5, "k2": 2, "lambda": 0.4}}
+    assert result.to_json()["scoring"] == told
+    assert result.lines()[0] == "query expansion (k 3, alpha 1.5); re-ranked (k1 5, k2 2, lambda 0.4)"
+
+
+def test_cameras_must_be_known_to_be_told_apart():
+    query, gallery = split("query", (1, None)), split("gallery", (1, None), (2, None))
+    with pytest.raises(DataError, match="--camera-pairs needs cameras, but none of the 2 gallery images has one"):
+        score((at_angles(0), at_angles(1, 2)), query, gallery, scoring=Scoring(camera_pairs=True))
+
+
+def test_a_query_in_a_pooled_tracklet_does_not_find_itself():
+    gallery = Split("gallery", tuple(Sample(Path(f"{n}.jpg"), p, tracklet=t) for n, p, t in (
+        ("a", 1, 5), ("b", 1, 5), ("c", 1, 6), ("d", 2, 7))))  # fmt: skip
+    query = Split("query", (Sample(Path("b.jpg"), 1),))
+    result = score((at_angles(10), at_angles(9, 10, 40, 20)), query, gallery, scoring=Scoring(by_tracklet=True))
+    # Tracklet 5 is left out as a whole: of 6 (30 away) and 7 (10 away) the wrong one comes first.
+    assert result.first_rank.tolist() == [2]
+
+
+def test_a_query_in_the_gallery_is_encoded_once_and_not_added_to_itself():
+    q, g, query, gallery = random_labelled(9)
+    both = Split("gallery", (*gallery.samples, *query.samples))
+    rows = torch.cat([g, q])
+    kept, without = without_junk(rows, both)
+    own = torch.tensor([next((i for i, s in enumerate(without) if s is t), -1) for t in query])
+    expanded = expand_queries(q, kept, k=3, alpha=1.0, own=own)
+    assert score((q, rows), query, both, scoring=Scoring(expand=3, alpha=1.0)) == score(
+        (expanded, kept), query, without
+    )
+    assert not torch.allclose(expanded, expand_queries(q, kept, k=3, alpha=1.0), atol=1e-3)
 
 
 # --- several tests
@@ -120,3 +162,16 @@ def test_tests_are_picked_by_name():
     assert pick_tests(dataset, None) is dataset
     with pytest.raises(ConfigError, match="--tests must name some of small, large, got 'medium'"):
         pick_tests(dataset, "medium")
+
+
+def test_only_the_images_of_the_picked_tests_are_kept():
+    (q, g), dataset = two_tests()
+    small = pick_tests(dataset, "small")
+    assert small.query.samples == tuple(dataset.query.samples[i] for i in (0, 2, 5))
+    assert small.gallery.samples == dataset.gallery.samples[::2]
+    assert small.tests == (TestSet("small"),)
+    assert score_tests((q[[0, 2, 5]], g[::2]), small) == {"small": score_tests((q, g), dataset)["small"]}
+    parts = (TestSet("one", (1, 3), (0, 2)), TestSet("two", (3, 8), (2, 4)))
+    kept = keep_tests(dataset, parts)
+    assert [len(kept.query), len(kept.gallery)] == [3, 3]
+    assert kept.tests == (TestSet("one", (0, 1), (0, 1)), TestSet("two", (1, 2), (1, 2)))

@@ -111,16 +111,19 @@ class Answers:
 
     def right(self, first: int, last: int) -> Pairs:
         """Pairs of the queries `first` to `last` - 1 with their right answers."""
-        rows, columns = self.of_same_identity(first, last)
-        out_rows, out_columns = self.left_out(first, last)
-        width = len(self.gallery)
-        counted = ~torch.isin(rows * width + columns, out_rows * width + out_columns)
-        return rows[counted], columns[counted]
+        return without(self.of_same_identity(first, last), self.left_out(first, last), len(self.gallery))
 
 
 def _joined(*parts: tuple[Any, Any]) -> Pairs:
     rows, columns = (np.concatenate([np.asarray(part[side]) for part in parts]) for side in (0, 1))
     return torch.from_numpy(rows), torch.from_numpy(columns)
+
+
+def without(pairs: tuple[Any, Any], out: tuple[Any, Any], width: int) -> Pairs:
+    """Take some pairs out; `width`: how many gallery images there are."""
+    (rows, columns), (out_rows, out_columns) = pairs, out
+    kept = ~torch.isin(rows * width + columns, out_rows * width + out_columns)
+    return rows[kept], columns[kept]
 
 
 class _Index:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from resight.answers import Answers, Pairs
+from resight.answers import Answers, Pairs, without
 from resight.metrics import QueryMetrics, retrieval_metrics, right_ranks
 from resight.retrieval_result import CameraPair
 from resight.types import JUNK_PID, UNKNOWN_CAMID
@@ -50,16 +50,13 @@ class DrawnGalleries:
 
     def metrics(self) -> list[QueryMetrics]:
         """Give the metrics of all queries watched, draw by draw."""
-        return [retrieval_metrics(torch.cat(ranks)) for ranks in self._ranks]
+        return [retrieval_metrics(torch.cat(ranks).cpu()) for ranks in self._ranks]
 
     def _own_candidates(self, first: int, last: int) -> Pairs:
         """Right answers, and the query's own image where nothing else leaves it out; ascending by query."""
         answers = self.answers
-        rows, columns = answers.of_same_identity(first, last)
-        out_rows, out_columns = answers.left_out_by_rule(first, last)
-        width = len(answers.gallery)
-        kept = ~torch.isin(rows * width + columns, out_rows * width + out_columns)
-        return rows[kept], columns[kept]
+        own, out = answers.of_same_identity(first, last), answers.left_out_by_rule(first, last)
+        return without(own, out, len(answers.gallery))
 
     def _own_drawn(self, draw: int, candidates: Pairs, queries: int) -> Int[Tensor, "b s"]:
         """Columns of the drawn images of each query's identity, the own image and gaps as -1."""
@@ -84,7 +81,7 @@ class DrawnGalleries:
             columns = columns[np.lexsort((self.keys[draw][columns], gallery.pid[columns]))]
             pids = gallery.pid[columns]
             place = np.arange(len(pids)) - np.searchsorted(pids, pids)
-            self._columns[draw, camera] = np.sort(columns[place < self.shots])
+            self._columns[draw, camera] = np.sort(columns[place < self.shots]).astype(np.int32)
         return self._columns[draw, camera]
 
     def _ranked(
@@ -93,12 +90,14 @@ class DrawnGalleries:
         """Ranks of the own drawn images among those of all other identities and each other, ascending, then 0."""
         device = scores.device
         at = torch.from_numpy(columns).to(device)
-        others = scores[rows.to(device)][:, at]
+        if len(rows) < len(scores):
+            scores = scores.index_select(0, rows.to(device))
+        others = scores.index_select(1, at)
         own_pids = self.answers.gallery.pid[own.clamp(min=0).numpy()]
         same = torch.from_numpy(self.answers.gallery.pid[columns] == own_pids[:, :1]).to(device)
         others = others.masked_fill(same & (own[:, :1] >= 0).to(device), -torch.inf)
         own = own.to(device)
-        values = scores[rows.to(device)].gather(1, own.clamp(min=0)).masked_fill(own < 0, -torch.inf)
+        values = scores.gather(1, own.clamp(min=0)).masked_fill(own < 0, -torch.inf)
         ranks = torch.zeros_like(own)
         for shot in range(own.shape[1]):
             value, column = values[:, shot : shot + 1], own[:, shot : shot + 1]
@@ -129,7 +128,7 @@ class CameraPairs:
                 continue
             asked, inverse = rows[here].unique(return_inverse=True)
             local = torch.searchsorted(at.to(rows.device), columns[here])
-            part = scores[asked][:, at.to(scores.device)]
+            part = scores.index_select(0, asked).index_select(1, at.to(scores.device))
             metrics = retrieval_metrics(right_ranks(part, inverse, local))
             own = self.answers.query.camid[first + asked.cpu().numpy()]
             for camid, ap, rank in zip(own.tolist(), metrics.ap.tolist(), metrics.first_rank.tolist(), strict=True):
@@ -149,24 +148,28 @@ class CameraPairs:
 
 
 def bootstrap_intervals(
-    figures: Mapping[str, np.ndarray], *, repeats: int = BOOTSTRAP_REPEATS, level: float = 0.95, seed: int = 0
+    figures: Mapping[str, Float[np.ndarray, "c q"]],
+    *,
+    repeats: int = BOOTSTRAP_REPEATS,
+    level: float = 0.95,
+    seed: int = 0,
 ) -> dict[str, tuple[float, float]]:
     """Percentile bootstrap over queries of the mean of each figure: what other queries like these might have given.
 
-    `figures`: one value a query, NaN for those that do not count, which are taken out first. It says nothing of other
-    training seeds; and queries of one identity are not independent, so that it is a little too narrow.
+    `figures`: one value a draw of the gallery and query, NaN where the query does not count. Queries are drawn with all
+    their values; a mean is over all values that count, as the figure itself is. It says nothing of other training
+    seeds; and queries of one identity are not independent, so that it is a little too narrow.
     """
     random = np.random.default_rng(seed)
     intervals = {}
     for name, values in figures.items():
-        counted = values[~np.isnan(values)]
-        at_once = max(1, BOOTSTRAP_ELEMENTS // len(counted))
-        means = np.concatenate(
-            [
-                counted[random.integers(0, len(counted), (min(at_once, repeats - first), len(counted)))].mean(axis=1)
-                for first in range(0, repeats, at_once)
-            ]
-        )
-        low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+        counts = (~np.isnan(values)).sum(axis=0)
+        sums, counts = np.nansum(values, axis=0)[counts > 0], counts[counts > 0]
+        at_once = max(1, BOOTSTRAP_ELEMENTS // len(sums))
+        means = []
+        for first in range(0, repeats, at_once):
+            drawn = random.integers(0, len(sums), (min(at_once, repeats - first), len(sums)))
+            means.append(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
+        low, high = np.quantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2])
         intervals[name] = (float(low), float(high))
     return intervals

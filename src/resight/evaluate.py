@@ -113,8 +113,8 @@ def check_answerable(query: Split, gallery: Split, protocol: EvaluationProtocol 
     Raises:
         DataError: no query has a right answer in the gallery.
     """
-    rows, _ = Answers(query, gallery, protocol).right(0, len(query))
-    if not len(rows):
+    answers = Answers(query, gallery, protocol)
+    if not any(len(answers.right(first, first + 64)[0]) for first in range(0, len(query), 64)):
         raise unanswerable(query, gallery)
 
 
@@ -188,8 +188,9 @@ def _blocks(
     block_size: int | None = None,
 ) -> Iterator[tuple[int, Float[Tensor, "b g"]]]:
     """Score the queries against the gallery, a bounded number at a time: position of the first, and its scores."""
-    queries, query_length = _rows_and_lengths(query_embeddings, query)
-    rows, length = _rows_and_lengths(gallery_embeddings, gallery)
+    dtype = torch.promote_types(query_embeddings.dtype, gallery_embeddings.dtype)
+    queries, query_length = _rows_and_lengths(query_embeddings.to(dtype), query)
+    rows, length = _rows_and_lengths(gallery_embeddings.to(dtype), gallery)
     size = block_size or max(1, BLOCK_ELEMENTS // max(1, len(gallery)))
     first = 0
     for block, own in zip(queries.split(size), query_length.split(size), strict=True):
@@ -230,8 +231,10 @@ def _joined(metrics: list[QueryMetrics]) -> QueryMetrics:
     return QueryMetrics(**{name: torch.cat([getattr(block, name) for block in metrics]).cpu() for name in names})
 
 
-def _mean_cmc(draws: list[QueryMetrics]) -> dict[int, float]:
-    return {k: float(np.mean([cmc_at(draw.first_rank, k) for draw in draws])) for k in CMC_RANKS}
+def _mean_cmc(draws: list[QueryMetrics]) -> dict[int, float] | None:
+    """CMC, mean over the draws in which any query counts; None where there is none."""
+    counting = [draw.first_rank for draw in draws if bool((draw.first_rank > 0).any())]
+    return {k: float(np.mean([cmc_at(ranks, k) for ranks in counting])) for k in CMC_RANKS} if counting else None
 
 
 def _result(draws: list[QueryMetrics], query: Split, gallery: Split, protocol: EvaluationProtocol) -> RetrievalResult:
@@ -242,19 +245,18 @@ def _result(draws: list[QueryMetrics], query: Split, gallery: Split, protocol: E
     by_query = {name: torch.stack([getattr(d, name) for d in draws]) for name in ("ap", "trapezoid_ap", "inp")}
     first_rank = torch.stack([draw.first_rank for draw in draws])
     ever = (first_rank > 0).any(dim=0)
-    ap, inp = by_query["ap"].nanmean(dim=0), by_query["inp"].nanmean(dim=0)
-    hits = torch.where(first_rank > 0, (first_rank == 1).double(), torch.nan).nanmean(dim=0)
-    intervals = bootstrap_intervals({"mAP": ap.numpy(), "mINP": inp.numpy(), "CMC@1": hits.numpy()})
+    hits = torch.where(first_rank > 0, (first_rank == 1).double(), torch.nan)
+    figures = {"mAP": by_query["ap"], "mINP": by_query["inp"], "CMC@1": hits}
     return RetrievalResult(
         mAP=float(by_query["ap"].nanmean(dim=1).mean()),
         mAP_trapezoid=float(by_query["trapezoid_ap"].nanmean(dim=1).mean()),
         mINP=float(by_query["inp"].nanmean(dim=1).mean()),
-        cmc=_mean_cmc(draws),
+        cmc=_mean_cmc(draws) or {},
         queries=int(ever.sum()),
         left_out=int((~ever).sum()),
-        ap=ap,
+        ap=by_query["ap"].nanmean(dim=0),
         first_rank=first_rank[0],
         protocol=protocol.name,
         draws=len(draws),
-        intervals=intervals,
+        intervals=bootstrap_intervals({name: values.numpy() for name, values in figures.items()}),
     )

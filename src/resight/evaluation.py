@@ -62,12 +62,15 @@ def run_evaluation(request: EvaluateRequest, say: Callable[[str], None], bar: Ba
     results = score_tests(
         embeddings, images.dataset, scoring=request.scoring, progress=bar("searching neighbours to re-rank")
     )
+    lost = sum(len(split) for split in dataset.splits[1:]) - sum(len(split) for split in images.dataset.splits[1:])
+    if lost:
+        say(f"{lost} broken images of query and gallery were left out")
     for name, result in results.items():
         if len(results) > 1:
             say(f"{name}:")
         for line in result.lines():
             say(line)
-    unlike = not_as_published(dataset)
+    unlike = not_as_published(images.dataset)
     for sentence in [*([unlike] if unlike else []), *model_caveats(recipe)]:
         say(f"WARNING: {sentence}")
     return results

@@ -39,7 +39,8 @@ def retrieval_metrics(ranks: Int[Tensor, "q r"]) -> QueryMetrics:
     AP is the step sum of precision at each right answer, over all right answers; INP is right answers / rank of the
     last one. `trapezoid_ap` is the area under straight lines between the points (recall, precision), which begin at (0,
     1): what older versions of scikit-learn call average precision, and Market-1501's and Oxford's own scripts compute.
-    MMCL, GSMLP and SSML-FD report through it. It is never far from AP, and above or below it.
+    MMCL, GSMLP and SSML-FD report through it. Where a query has many right answers it is close to AP; of a single one
+    that does not come first it is half of AP.
     """
     found = ranks > 0
     counts = found.sum(dim=1)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from resight.embed import embed
 from resight.errors import ConfigError, DataError
 from resight.evaluate import check_answerable
 from resight.retrieval_result import RetrievalResult
-from resight.scoring import score_tests
+from resight.scoring import keep_tests, score_tests
 from resight.types import Dataset, Sample, Split
 
 TALL = 1.4
@@ -130,10 +131,10 @@ class TestImages:
         if self.query_pixels is not None:
             return embed(model, self.query_pixels, precision=precision, device=device, progress=count), g
         place = {sample.picture: position for position, sample in enumerate(self.gallery)}
-        return g[torch.tensor([place[sample.picture] for sample in self.query])], g
+        return g[torch.tensor([place[sample.picture] for sample in self.query], dtype=torch.long)], g
 
     def evaluate(self, model: ReidModel, *, precision: str, device: torch.device) -> RetrievalResult:
-        """Score a model in the first test by the data set's protocol."""
+        """Score a model by the data set's protocol, in the first of its tests."""
         first = dataclasses.replace(self.dataset, tests=self.dataset.tests[:1])
         results = score_tests(self.embed(model, precision=precision, device=device), first)
         return results[first.tests[0].name]
@@ -153,7 +154,7 @@ def open_test_images(
             f"{len(dataset.query)} query and {len(dataset.gallery)} gallery images as format '{dataset.format}'; "
             "see docs/data.md for the layouts"
         )
-    check_answerable(dataset.query, dataset.gallery, dataset.protocol)
+    check_tests(dataset)
     gallery, gallery_pixels = open_split(dataset.gallery, size, cache_dir, skip_broken=skip_broken, progress=progress)
     query, query_pixels = dataset.query, None
     if not set(query.pictures) <= set(dataset.gallery.pictures):
@@ -161,7 +162,40 @@ def open_test_images(
     elif len(gallery) < len(dataset.gallery):
         whole = set(gallery.pictures)
         query = query.without({i for i, sample in enumerate(query) if sample.picture not in whole})
-    return TestImages(kept_images(dataset, query, gallery), query_pixels, gallery_pixels)
+    kept = kept_images(dataset, query, gallery)
+    if kept is not dataset:
+        check_tests(kept)
+    return TestImages(kept, query_pixels, gallery_pixels)
+
+
+def open_first_test(dataset: Dataset, size: tuple[int, int], cache_dir: Path, **how: Any) -> TestImages | None:
+    """Open what training is scored on: the first test's images; None where there is nothing to evaluate with.
+
+    `how`, errors: see `open_test_images`.
+    """
+    if not dataset.can_be_evaluated:
+        return None
+    return open_test_images(keep_tests(dataset, dataset.tests[:1]), size, cache_dir, **how)
+
+
+def check_tests(dataset: Dataset) -> None:
+    """Check, before any embedding, that each test has at least one query to count.
+
+    Raises:
+        DataError: one has none.
+    """
+    for test in dataset.tests:
+        query, gallery = (
+            split if at is None else Split(split.name, tuple(split.samples[i] for i in at))
+            for split, at in ((dataset.query, test.query), (dataset.gallery, test.gallery))
+        )
+        name = f"{test.name}: " if len(dataset.tests) > 1 else ""
+        if not len(query) or not len(gallery):
+            raise DataError(f"{name}a test must have query and gallery images, got {len(query)} and {len(gallery)}")
+        try:
+            check_answerable(query, gallery, dataset.protocol)
+        except DataError as error:
+            raise DataError(f"{name}{error}") from error
 
 
 def kept_images(dataset: Dataset, query: Split, gallery: Split) -> Dataset:

@@ -30,8 +30,8 @@ def with_gallery(dataset: Dataset) -> Dataset:
 
 
 def added_images(dataset: Dataset) -> tuple[Sample, ...]:
-    """The gallery's images that are trained on: all but junk."""
-    return tuple(sample for sample in dataset.gallery if sample.pid != JUNK_PID)
+    """The gallery's images that are trained on: all but junk; without their tracklets, which nobody published with."""
+    return tuple(dataclasses.replace(sample, tracklet=None) for sample in dataset.gallery if sample.pid != JUNK_PID)
 
 
 def caveats(recipe: Recipe, dataset: Dataset, cache_dir: Path, say: Callable[[str], None]) -> dict[str, list[str]]:

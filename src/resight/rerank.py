@@ -54,9 +54,10 @@ class KReciprocal:
         k1: int = 20,
         k2: int = 6,
         lambda_: float = 0.3,
+        own: Int[Tensor, " q"] | None = None,
         progress: Progress | None = None,
     ) -> "KReciprocal":
-        """Encode all Q + G images.
+        """Encode all Q + G images, each once.
 
         Args:
             query: one row or more.
@@ -64,6 +65,8 @@ class KReciprocal:
             k1: neighbours that may be reciprocal; where there are fewer images, all of them.
             k2: nearest images, itself counted, whose encodings are averaged; 1: no averaging.
             lambda_: share of the original distance, 0..1.
+            own: the gallery row that is the query itself, -1 where there is none (None: nowhere). Such a query is not
+                encoded beside its twin, which would take a place in every list that they stand in.
             progress: told rows done and rows in all while neighbours are searched, which takes most of the time.
 
         Raises:
@@ -72,12 +75,15 @@ class KReciprocal:
             ShapeError: queries and gallery differ in their dimensions.
         """
         check_parameters(k1, k2, lambda_)
-        rows = Stacked(*unit_pair(query, gallery))
+        queries, unit_gallery = unit_pair(query, gallery)
+        twin = np.full(len(query), -1) if own is None else own.cpu().numpy()
+        alone = np.flatnonzero(twin < 0)
+        rows = Stacked(queries if len(alone) == len(query) else queries[torch.from_numpy(alone)], unit_gallery)
         lists, lowest = list_nearest(rows, k1 + 1, progress=progress)
         vectors = encode(lists, rows, expand_by=half(k1) + 1, k2=k2, lowest=lowest)
-        count = len(query)
-        spans = span(lowest[:count].double().numpy())
-        return cls(vectors.take(np.arange(count)), vectors.turned(count), spans, lambda_)
+        place = twin + len(alone)
+        place[alone] = np.arange(len(alone))
+        return cls(vectors.take(place), vectors.turned(len(alone)), span(lowest.double().numpy()[place]), lambda_)
 
     @torch.no_grad()
     def rescore(self, rows: int | slice | Int[Tensor, " b"], scores: Float[Tensor, "b g"]) -> Float[Tensor, "b g"]:
@@ -123,12 +129,18 @@ def check_parameters(k1: int, k2: int, lambda_: float) -> None:
 
 @torch.no_grad()
 def expand_queries(
-    query: Float[Tensor, "q d"], gallery: Float[Tensor, "g d"], *, k: int, alpha: float = 3.0
+    query: Float[Tensor, "q d"],
+    gallery: Float[Tensor, "g d"],
+    *,
+    k: int,
+    alpha: float = 3.0,
+    own: Int[Tensor, " q"] | None = None,
 ) -> Float[Tensor, "q d"]:
     """Add to each query its `k` nearest gallery rows, each weighed by its cosine to the power `alpha`; unit length.
 
     `alpha` 0 weighs them alike: average query expansion. Rows at a cosine of 0 or less weigh nothing. Of equal cosines
-    the first rows are taken; `k` is cut to the gallery.
+    the first rows are taken; `k` is cut to the gallery. `own`: the gallery row that is the query itself, which is not
+    added; -1 where there is none.
 
     Raises:
         ConfigError: `k` is below 1 or `alpha` below 0.
@@ -137,28 +149,14 @@ def expand_queries(
     """
     check_expansion(k, alpha)
     queries, rows = unit_pair(query, gallery)
+    twin = torch.full((len(query),), -1) if own is None else own
     pieces = []
-    for left in queries.split(ROWS_AT_A_TIME):
-        scores, columns, _ = nearest(left, Stacked(rows), k)
-        pieces.append(mixed(left, scores, columns, rows, alpha))
+    for left, skipped in zip(queries.split(ROWS_AT_A_TIME), twin.to(rows.device).split(ROWS_AT_A_TIME), strict=True):
+        scores, columns, _ = nearest(left, Stacked(rows), k + 1)
+        itself = columns == skipped.unsqueeze(1)
+        others = torch.arange(1, columns.shape[1] + 1, device=rows.device) - itself.cumsum(dim=1)
+        pieces.append(mixed(left, scores.masked_fill(itself | (others > k), 0.0), columns, rows, alpha))
     return torch.cat(pieces)
-
-
-@torch.no_grad()
-def expand_gallery(gallery: Float[Tensor, "g d"], *, k: int, alpha: float = 3.0) -> Float[Tensor, "g d"]:
-    """Add to each gallery row its `k` nearest others, weighed as `expand_queries` does; unit length.
-
-    Raises:
-        ConfigError: `k` is below 1 or `alpha` below 0.
-        DataError: embeddings are missing or not finite.
-    """
-    check_expansion(k, alpha)
-    rows = unit_rows(gallery, "gallery")
-    result = torch.empty_like(rows)
-    for first, left in Stacked(rows).blocks(ROWS_AT_A_TIME):
-        scores, columns, _ = nearest(left, Stacked(rows), k + 1, own=first)
-        result[first : first + len(left)] = mixed(left, scores[:, 1:], columns[:, 1:], rows, alpha)
-    return result
 
 
 def mixed(

@@ -8,6 +8,9 @@ from torch import Tensor
 
 from resight.errors import DataError
 
+CAMERA_PAIRS_SHOWN = 60
+"""Most pairs of cameras on the screen; all are in the JSON."""
+
 
 @dataclass(frozen=True)
 class CameraPair:
@@ -29,6 +32,7 @@ class RetrievalResult:
     random; None where not asked for. `intervals`: bounds of the 95 % bootstrap interval over queries, by the figure's
     name. `camera_pairs`: empty where not asked for. `queries`: how many count. `left_out`: how many do not, having no
     right answer. `draws`: over how many drawn galleries the figures are means. `ap`: of each query, NaN where left out.
+    `scoring`: what was done beside a plain search by cosine, such as re-ranking, with its settings.
     `first_rank`: rank of each query's first right answer, 0 where left out; in the first draw, where there are draws.
 
     Raises:
@@ -48,10 +52,12 @@ class RetrievalResult:
     single_shot: dict[int, float] | None = None
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     camera_pairs: tuple[CameraPair, ...] = ()
+    scoring: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         figures = {"mAP": self.mAP, "trapezoid mAP": self.mAP_trapezoid, "mINP": self.mINP}
         figures |= {f"CMC@{k}": share for k, share in self.cmc.items()}
+        figures |= {f"single-shot CMC@{k}": share for k, share in (self.single_shot or {}).items()}
         for name, value in figures.items():
             if not 0.0 <= value <= 1.0:
                 raise DataError(f"{name} must be a fraction between 0 and 1, got {value}")
@@ -72,6 +78,8 @@ class RetrievalResult:
             "left_out": self.left_out,
             "protocol": self.protocol,
         }
+        if self.scoring:
+            figures["scoring"] = self.scoring
         if self.draws > 1:
             figures["draws"] = self.draws
         if self.single_shot is not None:
@@ -95,7 +103,9 @@ class RetrievalResult:
         """Give the figures for the screen, in percent, one line each."""
         named = {"mAP": self.mAP, "mINP": self.mINP} | {f"CMC@{k}": self.cmc[k] for k in sorted(self.cmc)}
         lines = [f"{name:<8} {100 * value:6.2f} %{self._interval(name)}" for name, value in named.items()]
-        lines.insert(1, f"mAP by trapezoids {100 * self.mAP_trapezoid:.2f} %, as MMCL, GSMLP and SSML-FD report it")
+        lines.insert(1, f"mAP by trapezoids {100 * self.mAP_trapezoid:.2f} %")
+        if self.scoring:
+            lines.insert(0, "; ".join(f"{name} {_settings(value)}".strip() for name, value in self.scoring.items()))
         if self.single_shot is not None:
             shares = ", ".join(f"@{k} {100 * self.single_shot[k]:.2f} %" for k in sorted(self.single_shot))
             lines.append(f"single-shot CMC {shares}")
@@ -112,11 +122,21 @@ class RetrievalResult:
     def _camera_lines(self) -> list[str]:
         if not self.camera_pairs:
             return []
+        shown = self.camera_pairs[:CAMERA_PAIRS_SHOWN]
+        more = len(self.camera_pairs) - len(shown)
         rows = [
             f"{p.query_camid:>6} {p.gallery_camid:>8} {p.queries:>8,} {100 * p.mAP:8.2f} {100 * p.cmc1:8.2f}"
-            for p in self.camera_pairs
+            for p in shown
         ]
-        return ["camera  gallery  queries    mAP %  CMC@1 %", *rows]
+        rest = [f"… and {more} more pairs in --json"] if more else []
+        return ["camera  gallery  queries    mAP %  CMC@1 %", *rows, *rest]
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
+
+
+def _settings(value: Any) -> str:
+    """Write settings such as {"k1": 20} as (k1 20)."""
+    if isinstance(value, dict):
+        return f"({', '.join(f'{name} {setting}' for name, setting in value.items())})"
+    return "" if value is True else str(value)

@@ -24,7 +24,7 @@ from resight.checkpoint import (
 )
 from resight.config import Recipe
 from resight.constraints import find_constraints, refuse_other_constraints, tell
-from resight.data.camstyle import find_styles
+from resight.data.camstyle import Styles, find_styles
 from resight.data.digests import content_digests, default_cache_dir
 from resight.data.formats import read_dataset
 from resight.data.leaks import find_leaks, refuse_leaks
@@ -39,8 +39,8 @@ from resight.prepare import (
     choose_device,
     choose_precision,
     input_size,
+    open_first_test,
     open_split,
-    open_test_images,
 )
 from resight.quirks import BestOnTest, caveats, check_can_select, with_gallery
 from resight.recipes import as_tables, as_toml, parse_recipe, read_tables
@@ -87,6 +87,43 @@ def run_training(
     """
     check_folder(request.out, resume=request.resume, overwrite=request.overwrite)
     cache_dir = request.cache_dir or default_cache_dir()
+    dataset, recipe, styles, extras = checked_data(request, cache_dir, say, decoding)
+    device = choose_device(request.device)
+    size = input_size(recipe.input, dataset.train.samples)
+    recipe = dataclasses.replace(recipe, input=dataclasses.replace(recipe.input, size=size))
+    skipping: dict[str, Any] = {"skip_broken": request.skip_broken, "progress": decoding}
+    split, pixels = open_split(dataset.train, size, cache_dir, **skipping)
+    test_set = open_first_test(dataset, size, cache_dir, **skipping)
+    parts, place = build_parts(recipe, split.unlabelled(), pixels, device, (request.memory, request.out.parent))
+    say(place)
+    extras |= {"memory": place, **tell(parts.constraints, say)}
+    header = run_header(parts, content_digests(split.pictures, cache_dir))
+    if styles is not None:
+        if split is not dataset.train:  # broken images were left out, and the others moved up
+            styles = find_styles(styles.folder, split.paths)
+        header["camstyle"], extras["camstyle"] = add_styles(parts, styles, cache_dir, **skipping)
+
+    with claimed(request.out, resume=request.resume) as first_epoch:
+        log = RunLog(request.out / "log.jsonl", (TensorBoardListener(request.out / "tensorboard"), *listeners))
+        try:
+            if first_epoch > 1:
+                resume_from(request.out, parts, header)
+                log.event("resume", epoch=first_epoch, epochs=parts.recipe.train.epochs, memory=place)
+            else:
+                write_text(request.out / "recipe.toml", as_toml(parts.recipe))
+                log.event("start", **start_record(request, parts, dataset, test_set), **extras)
+            return carry_out(request, parts, Context(split, test_set, header, log), first_epoch)
+        except KeyboardInterrupt:
+            log.event("interrupted", epoch=last_epoch(request.out))
+            raise
+        finally:
+            log.close()
+
+
+def checked_data(
+    request: TrainRequest, cache_dir: Path, say: Say, decoding: Progress | None
+) -> tuple[Dataset, Recipe, Styles | None, dict[str, Any]]:
+    """Read the data and the recipe, say what they are, and refuse leaks; the last of the four is for the log."""
     found = read_dataset(request.data, request.format)
     if not len(found.train):
         raise DataError(f"{found.root} has no training images (format '{found.format}'); see `resight data`")
@@ -104,40 +141,7 @@ def run_training(
         refuse_leaks(find_near_leaks(found, cache_dir, decoding))
         if styles is not None:
             refuse_style_leaks(styles, found, cache_dir)
-
-    device = choose_device(request.device)
-    size = input_size(recipe.input, dataset.train.samples)
-    recipe = dataclasses.replace(recipe, input=dataclasses.replace(recipe.input, size=size))
-    split, pixels = open_split(dataset.train, size, cache_dir, skip_broken=request.skip_broken, progress=decoding)
-    test_set = None
-    if dataset.can_be_evaluated:
-        test_set = open_test_images(dataset, size, cache_dir, skip_broken=request.skip_broken, progress=decoding)
-    parts, place = build_parts(recipe, split.unlabelled(), pixels, device, (request.memory, request.out.parent))
-    say(place)
-    extras |= {"memory": place, **tell(parts.constraints, say)}
-    header = run_header(parts, content_digests(split.pictures, cache_dir))
-    if styles is not None:
-        if split is not dataset.train:  # broken images were left out, and the others moved up
-            styles = find_styles(styles.folder, split.paths)
-        header["camstyle"], extras["camstyle"] = add_styles(
-            parts, styles, cache_dir, skip_broken=request.skip_broken, progress=decoding
-        )
-
-    with claimed(request.out, resume=request.resume) as first_epoch:
-        log = RunLog(request.out / "log.jsonl", (TensorBoardListener(request.out / "tensorboard"), *listeners))
-        try:
-            if first_epoch > 1:
-                resume_from(request.out, parts, header)
-                log.event("resume", epoch=first_epoch, epochs=parts.recipe.train.epochs, memory=place)
-            else:
-                write_text(request.out / "recipe.toml", as_toml(parts.recipe))
-                log.event("start", **start_record(request, parts, dataset, test_set), **extras)
-            return carry_out(request, parts, Context(split, test_set, header, log), first_epoch)
-        except KeyboardInterrupt:
-            log.event("interrupted", epoch=last_epoch(request.out))
-            raise
-        finally:
-            log.close()
+    return dataset, recipe, styles, extras
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
@@ -15,6 +16,8 @@ from resight.retrieval_result import RetrievalResult
 from resight.types import JUNK_PID, Dataset, Split, TestSet
 
 Progress = Callable[[int, int], None]
+Positions = tuple[int, ...] | None
+"""Of images in a split; None is all of them."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,19 @@ class Scoring:
     single_shot_draws: int = 0
     camera_pairs: bool = False
 
+    def told(self, protocol: EvaluationProtocol) -> dict[str, Any]:
+        """Give what makes the figures other than those of a plain search, to stand beside them."""
+        told: dict[str, Any] = {}
+        if self.by_tracklet:
+            told["tracklets searched as one"] = True
+        if self.expand:
+            told["query expansion"] = {"k": self.expand, "alpha": self.alpha}
+        if self.rerank:
+            told["re-ranked"] = {"k1": self.k1, "k2": self.k2, "lambda": self.lambda_}
+        if protocol.seconds:
+            told["answers left out within seconds"] = protocol.seconds
+        return told
+
 
 PLAIN = Scoring()
 
@@ -51,33 +67,65 @@ def score(
 ) -> RetrievalResult:
     """Score one test. `progress` is told rows done and rows in all while neighbours are searched for re-ranking.
 
+    A query that stands in the gallery too is encoded once, and not added to itself; the published re-ranking counts it
+    twice (on VeRi-776).
+
     Raises:
-        ConfigError: re-ranking is asked for where the protocol draws galleries.
-        DataError: as `evaluate`; or tracklets are asked for and none is known.
+        ConfigError: what was asked for does not go together; see `check_scoring`.
+        DataError: as `evaluate`; or tracklets or cameras are asked for and none is known.
     """
     queries, rows = embeddings
+    check_scoring(scoring, protocol)
     if scoring.by_tracklet:
+        query = with_tracklets_of(query, gallery)
         rows, gallery = pool_tracklets(rows, gallery)
+    if scoring.camera_pairs and all(sample.camid is None for sample in gallery):
+        raise DataError(f"--camera-pairs needs cameras, but none of the {len(gallery)} {gallery.name} images has one")
     rescorer = None
     if scoring.rerank or scoring.expand:
         rows, gallery = without_junk(rows, gallery)
+        own = own_rows(query, gallery)
     if scoring.expand:
         from resight.rerank import expand_queries
 
-        queries = expand_queries(queries, rows, k=scoring.expand, alpha=scoring.alpha)
+        queries = expand_queries(queries, rows, k=scoring.expand, alpha=scoring.alpha, own=own)
     if scoring.rerank:
-        if protocol.shots:
-            raise ConfigError(
-                f"re-ranking needs one gallery, but protocol '{protocol.name}' draws {protocol.draws} of them; leave "
-                "--rerank out, or score all images with --protocol general"
-            )
         from resight.rerank import KReciprocal
 
         rescorer = KReciprocal.of(
-            queries, rows, k1=scoring.k1, k2=scoring.k2, lambda_=scoring.lambda_, progress=progress
+            queries, rows, k1=scoring.k1, k2=scoring.k2, lambda_=scoring.lambda_, own=own, progress=progress
         )
     options = Options(rescorer, scoring.single_shot_draws, scoring.camera_pairs)
-    return evaluate(queries, rows, query, gallery, protocol=protocol, options=options)
+    result = evaluate(queries, rows, query, gallery, protocol=protocol, options=options)
+    return replace(result, scoring=scoring.told(protocol))
+
+
+def check_scoring(scoring: Scoring, protocol: EvaluationProtocol) -> None:
+    """Refuse what does not go together.
+
+    Raises:
+        ConfigError: what looks at the gallery as a whole is asked for where the gallery is drawn.
+    """
+    whole = [name for name, asked in (("--rerank", scoring.rerank), ("--query-expansion", scoring.expand)) if asked]
+    if whole and protocol.shots:
+        raise ConfigError(
+            f"{whole[0]} needs one gallery, but protocol '{protocol.name}' draws {protocol.draws} of them; leave it "
+            "out, or score all images with --protocol general"
+        )
+    if whole and scoring.single_shot_draws:
+        raise ConfigError(f"{whole[0]} needs one gallery, but --single-shot draws several; ask for one of them")
+
+
+def own_rows(query: Split, gallery: Split) -> Int[Tensor, " q"]:
+    """Give the gallery row that is each query's own image; -1 where it does not stand in the gallery."""
+    place = {sample.picture: position for position, sample in enumerate(gallery)}
+    return torch.tensor([place.get(sample.picture, -1) for sample in query], dtype=torch.long)
+
+
+def with_tracklets_of(query: Split, gallery: Split) -> Split:
+    """Give queries that stand in a tracklet of the gallery that tracklet, so that all of it is left out for them."""
+    known = {sample.picture: sample.tracklet for sample in gallery if sample.tracklet is not None}
+    return Split(query.name, tuple(replace(s, tracklet=known.get(s.picture, s.tracklet)) for s in query))
 
 
 def without_junk(rows: Float[Tensor, "g d"], gallery: Split) -> tuple[Float[Tensor, "h d"], Split]:
@@ -92,7 +140,8 @@ def without_junk(rows: Float[Tensor, "g d"], gallery: Split) -> tuple[Float[Tens
 def pool_tracklets(rows: Float[Tensor, "g d"], gallery: Split) -> tuple[Float[Tensor, "t d"], Split]:
     """Replace the images of each tracklet by one entry: the first image's facts, the mean of all unit rows.
 
-    Images of no known tracklet stay as they are. Order is that of the first images.
+    Images of no known tracklet stay as they are. Order is that of the first images; of a tracklet's times the first
+    image's is kept.
 
     Raises:
         DataError: no tracklet is known.
@@ -112,8 +161,8 @@ def pool_tracklets(rows: Float[Tensor, "g d"], gallery: Split) -> tuple[Float[Te
             first.append(sample)
         group.append(groups[key])
     index = torch.tensor(group, device=rows.device)
-    unit = functional.normalize(rows.float(), dim=1)
-    sums = torch.zeros(len(groups), rows.shape[1], device=rows.device).index_add_(0, index, unit)
+    unit = functional.normalize(rows.to(torch.promote_types(rows.dtype, torch.float32)), dim=1)
+    sums = unit.new_zeros(len(groups), rows.shape[1]).index_add_(0, index, unit)
     return functional.normalize(sums, dim=1), Split(gallery.name, tuple(first))
 
 
@@ -141,11 +190,12 @@ def chosen(rows: Float[Tensor, "n d"], split: Split, at: tuple[int, ...] | None)
     """Give the rows and samples at some positions; None is all, without a copy."""
     if at is None:
         return rows, split
-    return rows[torch.tensor(at, device=rows.device)], Split(split.name, tuple(split.samples[i] for i in at))
+    index = torch.tensor(at, dtype=torch.long, device=rows.device)
+    return rows[index], Split(split.name, tuple(split.samples[i] for i in at))
 
 
 def pick_tests(dataset: Dataset, names: str | None) -> Dataset:
-    """Keep the named tests, separated by commas.
+    """Keep the named tests, separated by commas, and their images.
 
     Raises:
         ConfigError: the data set has no such test.
@@ -157,4 +207,23 @@ def pick_tests(dataset: Dataset, names: str | None) -> Dataset:
     unknown = [name for name in wanted if name not in known]
     if unknown or not wanted:
         raise ConfigError(f"--tests must name some of {', '.join(known)}, got '{names}'")
-    return replace(dataset, tests=tuple(known[name] for name in wanted))
+    return keep_tests(dataset, tuple(known[name] for name in wanted))
+
+
+def keep_tests(dataset: Dataset, tests: tuple[TestSet, ...]) -> Dataset:
+    """Keep some tests, and of query and gallery the images that take part in them."""
+    query, of_query = _kept(dataset.query, [test.query for test in tests])
+    gallery, of_gallery = _kept(dataset.gallery, [test.gallery for test in tests])
+    moved = (replace(test, query=q, gallery=g) for test, q, g in zip(tests, of_query, of_gallery, strict=True))
+    return replace(dataset, query=query, gallery=gallery, tests=tuple(moved))
+
+
+def _kept(split: Split, parts: list[Positions]) -> tuple[Split, list[Positions]]:
+    """Keep the images of some parts of a split, and say where they now stand."""
+    wanted = sorted({position for part in parts if part is not None for position in part})
+    if None in parts or len(wanted) == len(split):
+        return split, parts
+    place = {position: now for now, position in enumerate(wanted)}
+    now = [tuple(place[position] for position in part) for part in parts if part is not None]
+    samples = tuple(split.samples[position] for position in wanted)
+    return Split(split.name, samples), [None if len(part) == len(samples) else part for part in now]

@@ -165,7 +165,7 @@ def test_cuhk03np_with_both_kinds_of_boxes_asks_for_one(tmp_path, picture):
 
 def test_cuhk03s_first_protocol_draws_one_gallery_image_of_another_camera():
     protocol = PROTOCOLS["cuhk03"]
-    assert (protocol.cameras, protocol.shots, protocol.draws) == ("all", 1, 100)
+    assert (protocol.cameras, protocol.shots, protocol.draws) == ("all", 1, 10)
 
 
 @pytest.mark.parametrize("folders", msmt17.FOLDERS)
