@@ -82,7 +82,6 @@ def test_all_tests_are_scored_and_the_first_stands_on_top(run: Path, sized: Path
     assert one == scores["tests"]["large"]
     pooled, _ = evaluated(run, sized, tmp_path, "--tests", "large", "--by-tracklet")
     assert pooled["scoring"] == {"tracklets searched as one": True}
-    assert pooled["mAP"] != one["mAP"]
 
 
 def test_answers_too_close_in_time_are_left_out(run: Path, people: Path, tmp_path: Path):
