@@ -1,6 +1,6 @@
 """Shared by all tests: one thread, no user cache."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jaxtyping
@@ -44,3 +44,21 @@ def run(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     changes = ("backbone.name=resnet10t", "backbone.weights=random", "input.size=[64, 32]", "train.epochs=1")
     run_training(TrainRequest(people, "gsmlp", out, overrides=changes, device="cpu"), say=lambda text: None)
     return out
+
+
+@pytest.fixture
+def resight(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run `resight words…` as the shell would; gives exit code, what was printed, and the errors."""
+    from resight import cli
+
+    def command(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["resight", *map(str, words)])
+        monkeypatch.setattr(cli, "console", cli.Console(highlight=False, soft_wrap=True))
+        monkeypatch.setattr(cli, "errors", cli.Console(stderr=True, highlight=False, soft_wrap=True))
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err
+        return int(left.value.code or 0), said.out, said.err
+
+    return command

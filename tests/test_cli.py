@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,19 +11,8 @@ from typer.testing import CliRunner
 
 from resight import cli
 
+Command = Callable[..., tuple[int, str, str]]
 FAST = ["--device", "cpu", "--backbone", "resnet10t", "--weights", "random", "--size", "64x32", "--epochs", "1"]
-
-
-def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: object) -> tuple[int, str]:
-    """Run `resight words…` as the shell would; gives exit code and what stood on stderr."""
-    monkeypatch.setattr("sys.argv", ["resight", *map(str, words)])
-    monkeypatch.setattr(cli, "console", cli.Console(highlight=False, soft_wrap=True))
-    monkeypatch.setattr(cli, "errors", cli.Console(stderr=True, highlight=False, soft_wrap=True))
-    with pytest.raises(SystemExit) as left:
-        cli.main()
-    said = capsys.readouterr()
-    assert "Traceback" not in said.err
-    return int(left.value.code or 0), said.err
 
 
 BAD = [
@@ -72,14 +62,13 @@ def test_bad_input_is_one_sentence(
     words: list[str],
     sentence: str,
     places: dict[str, Path],
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    resight: Command,
 ):
     words = [word.format(**places) for word in words]
     if words[0] == "train" and "--out" not in words:
         words += ["--out", str(places["tmp"] / "out")]
     before = {p: p.read_bytes() for p in places["run"].rglob("*") if p.is_file()}
-    code, said = command(capsys, monkeypatch, *words)
+    code, _, said = resight(*words)
     assert code == 2
     assert sentence in said
     assert said.startswith("resight: ")
@@ -87,28 +76,22 @@ def test_bad_input_is_one_sentence(
     assert not (places["tmp"] / "out").exists()
 
 
-def test_broken_images_are_listed_and_counted(
-    people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-):
+def test_broken_images_are_listed_and_counted(people: Path, tmp_path: Path, resight: Command):
     shutil.copytree(people / "bounding_box_train", tmp_path / "crops")
     for name in ("a.jpg", "b.png", "c.webp"):
         (tmp_path / "crops" / name).write_bytes(b"no image")
     words = ["train", tmp_path / "crops", "--out", tmp_path / "run", *FAST]
-    code, said = command(capsys, monkeypatch, *words)
+    code, _, said = resight(*words)
     assert code == 2
     assert "3 of 15 images of the train split cannot be decoded" in said
     assert all(name in said for name in ("a.jpg", "b.png", "c.webp"))
     assert not (tmp_path / "run").exists()
-    code, said = command(capsys, monkeypatch, *words, "--skip-broken")
+    code, _, said = resight(*words, "--skip-broken")
     assert code == 0, said
 
 
-def test_evaluate_writes_exactly_these_figures(
-    people: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-):
-    code, said = command(
-        capsys, monkeypatch, "evaluate", run, people, "--device", "cpu", "--json", tmp_path / "scores.json"
-    )
+def test_evaluate_writes_exactly_these_figures(people: Path, run: Path, tmp_path: Path, resight: Command):
+    code, _, said = resight("evaluate", run, people, "--device", "cpu", "--json", tmp_path / "scores.json")
     assert code == 0, said
     scores = json.loads((tmp_path / "scores.json").read_text())
     figures = {"mAP", "mAP_trapezoid", "mINP", "cmc", "intervals_95", "queries", "left_out", "protocol"}
@@ -133,12 +116,10 @@ def test_a_model_that_met_its_test_set_says_so(
         assert "trained on the gallery" in said and "selected on the test queries" in said and "WARNING" in said
 
 
-def test_embed_writes_unit_rows_in_order(
-    people: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-):
+def test_embed_writes_unit_rows_in_order(people: Path, run: Path, tmp_path: Path, resight: Command):
     import pyarrow.parquet as pq
 
-    code, said = command(capsys, monkeypatch, "embed", run, people, "--device", "cpu", "--out", tmp_path / "e.parquet")
+    code, _, said = resight("embed", run, people, "--device", "cpu", "--out", tmp_path / "e.parquet")
     assert code == 0, said
     table = pq.read_table(tmp_path / "e.parquet")
     assert table.num_rows == sum(1 for _ in people.rglob("*.jpg"))
@@ -147,14 +128,12 @@ def test_embed_writes_unit_rows_in_order(
     assert table["split"].to_pylist() == sorted(table["split"].to_pylist(), key=["train", "query", "gallery"].index)
 
 
-def test_report_and_data_commands(
-    people: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-):
-    code, said = command(capsys, monkeypatch, "report", run, "--device", "cpu", "--out", tmp_path / "r.html")
+def test_report_and_data_commands(people: Path, run: Path, tmp_path: Path, resight: Command):
+    code, _, said = resight("report", run, "--device", "cpu", "--out", tmp_path / "r.html")
     assert code == 0, said
     page = (tmp_path / "r.html").read_text()
     assert "data:image/jpeg;base64" in page and "http://" not in page.replace("http://www.w3.org", "")
-    code, said = command(capsys, monkeypatch, "data", people, "--json", tmp_path / "d.json")
+    code, _, said = resight("data", people, "--json", tmp_path / "d.json")
     assert code == 0, said
     assert json.loads((tmp_path / "d.json").read_text())
 

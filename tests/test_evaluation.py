@@ -167,12 +167,8 @@ def test_positions_of_tests_move_up_where_images_are_left_out():
         (["--rerank", "--lambda", "1.5"], "1.5"),
     ],
 )
-def test_bad_flags_are_one_sentence(run: Path, people: Path, flags: list[str], words: str, capsys, monkeypatch):
-    monkeypatch.setattr("sys.argv", ["resight", "evaluate", str(run), str(people), "--device", "cpu", *flags])
-    monkeypatch.setattr(cli, "errors", cli.Console(stderr=True, highlight=False, soft_wrap=True))
-    with pytest.raises(SystemExit) as left:
-        cli.main()
-    said = capsys.readouterr().err
-    assert left.value.code == 2
+def test_bad_flags_are_one_sentence(run: Path, people: Path, flags: list[str], words: str, resight):
+    code, _, said = resight("evaluate", run, people, "--device", "cpu", *flags)
+    assert code == 2
     assert said.startswith("resight: ")
     assert words in said

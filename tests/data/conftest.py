@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from resight.data import crops
+from resight.data.decode import decode
+
 
 @pytest.fixture
 def picture() -> Callable[..., Path]:
@@ -23,3 +26,22 @@ def picture() -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    """A folder for decoded images that is not there yet."""
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Note which files are really decoded."""
+    names: list[str] = []
+
+    def noted(path: Path) -> np.ndarray:
+        names.append(path.name)
+        return decode(path)
+
+    monkeypatch.setattr(crops, "decode", noted)
+    return names

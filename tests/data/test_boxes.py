@@ -35,24 +35,6 @@ def frame(tmp_path):
     return path
 
 
-@pytest.fixture
-def cache(tmp_path):
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def decoded(monkeypatch):
-    """Note which files are really decoded."""
-    names = []
-
-    def noted(path):
-        names.append(path.name)
-        return decode(path)
-
-    monkeypatch.setattr(crops, "decode", noted)
-    return names
-
-
 def split(*samples, name="train"):
     return Split(name, tuple(samples))
 

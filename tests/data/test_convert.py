@@ -363,43 +363,31 @@ def test_crops_that_cannot_be_written_are_one_sentence(tmp_path, frames):
 # --- the command
 
 
-def resight(monkeypatch, capsys, *words):
-    """Run the command as the shell would; gives exit code, what was printed, and the errors."""
-    monkeypatch.setattr("sys.argv", ["resight", *map(str, words)])
-    monkeypatch.setattr(cli, "console", cli.Console(highlight=False, soft_wrap=True))
-    monkeypatch.setattr(cli, "errors", cli.Console(stderr=True, highlight=False, soft_wrap=True))
-    with pytest.raises(SystemExit) as left:
-        cli.main()
-    said = capsys.readouterr()
-    assert "Traceback" not in said.err
-    return int(left.value.code or 0), said.out, said.err
-
-
-def test_convert_writes_what_data_reads(tmp_path, picture, monkeypatch, capsys):
+def test_convert_writes_what_data_reads(tmp_path, picture, resight):
     root = tmp_path / "animals"
     identities(root, picture)
     (root / "readme.txt").write_text("")
     file = tmp_path / "m.csv"
     words = ("data", "convert", root, file, "--format", "folder-per-identity")
-    code, said, _ = resight(monkeypatch, capsys, *words)
+    code, said, _ = resight(*words)
     assert code == 0
     assert said.splitlines() == [
         f"note: 1 entry in {root} passed over: no image by name",
         f"wrote 5 images of {root} (folder-per-identity) to {file}",
     ]
     assert same(read_dataset(file), read_dataset(root, "folder-per-identity"))
-    code, _, error = resight(monkeypatch, capsys, *words)
+    code, _, error = resight(*words)
     assert code == 2 and error.startswith("resight: ") and "exists already; replace it with --overwrite" in error
-    assert resight(monkeypatch, capsys, *words, "--overwrite", "--absolute")[0] == 0
+    assert resight(*words, "--overwrite", "--absolute")[0] == 0
     assert str(root) in file.read_text()
-    code, said, _ = resight(monkeypatch, capsys, "data", file, "--cache-dir", tmp_path / "cache")
+    code, said, _ = resight("data", file, "--cache-dir", tmp_path / "cache")
     assert code == 0 and "train: 1 image, 1 identity" in said
 
 
-def test_convert_cuts_crops(tmp_path, frames, monkeypatch, capsys):
+def test_convert_cuts_crops(tmp_path, frames, resight):
     boxes, crops = tmp_path / "boxes.parquet", tmp_path / "crops.csv"
     write_manifest(frames, boxes)
-    assert resight(monkeypatch, capsys, "data", "convert", boxes, crops, "--cut", tmp_path / "crops", "--png")[0] == 0
+    assert resight("data", "convert", boxes, crops, "--cut", tmp_path / "crops", "--png")[0] == 0
     dataset = read_dataset(crops)
     assert all(sample.box is None and sample.path.is_file() for split in dataset.splits for sample in split)
     assert dataset.train.samples[0].path == tmp_path / "crops" / "a" / "1.png_0_0_10_20.png"
@@ -417,22 +405,22 @@ def test_convert_cuts_crops(tmp_path, frames, monkeypatch, capsys):
         (["{tmp}/data", "{tmp}/none/m.csv"], "m.csv cannot be written: No such file or directory"),
     ],
 )
-def test_a_conversion_that_cannot_be_is_one_sentence(tmp_path, picture, monkeypatch, capsys, words, sentence):
+def test_a_conversion_that_cannot_be_is_one_sentence(tmp_path, picture, resight, words, sentence):
     folder(tmp_path / "data", picture)
-    code, _, error = resight(monkeypatch, capsys, "data", "convert", *(word.format(tmp=tmp_path) for word in words))
+    code, _, error = resight("data", "convert", *(word.format(tmp=tmp_path) for word in words))
     assert code == 2
     assert error.startswith("resight: ") and sentence in error and error.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
 
 
-def test_a_folder_named_convert_is_still_in_reach(tmp_path, picture, monkeypatch, capsys):
+def test_a_folder_named_convert_is_still_in_reach(tmp_path, picture, resight, monkeypatch):
     folder(tmp_path / "convert", picture)
     shutil.copytree(tmp_path / "convert", tmp_path / "elsewhere")
     monkeypatch.chdir(tmp_path)
     for words in (["./convert"], ["convert/"], ["--cache-dir", "cache", "convert"], ["elsewhere"]):
-        code, said, _ = resight(monkeypatch, capsys, "data", *words)
+        code, said, _ = resight("data", *words)
         assert code == 0 and "train: 2 images" in said
-    assert resight(monkeypatch, capsys, "data", "convert", "./convert", "m.csv")[0] == 0
+    assert resight("data", "convert", "./convert", "m.csv")[0] == 0
     assert len(read_dataset(tmp_path / "m.csv").train) == 2
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from resight.data import crops
 from resight.data import pixels as module
 from resight.data.decode import decode, resized
 from resight.data.pixels import PixelCache, open_pixels
@@ -22,24 +21,6 @@ SIZE = (6, 4)
 @pytest.fixture
 def paths(tmp_path, picture):
     return [picture(tmp_path / "images" / f"{i}.{'jpg' if i % 2 else 'png'}", i) for i in range(7)]
-
-
-@pytest.fixture
-def cache(tmp_path):
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def decoded(monkeypatch):
-    """Note which files are really decoded."""
-    names = []
-
-    def noted(path):
-        names.append(path.name)
-        return decode(path)
-
-    monkeypatch.setattr(crops, "decode", noted)
-    return names
 
 
 def cache_file(cache):
