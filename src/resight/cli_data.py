@@ -35,10 +35,10 @@ def data_command(
     from resight.data.digests import default_cache_dir
     from resight.data.formats import read_dataset
     from resight.data.inspection import inspect_dataset
-    from resight.progress import titled_bar
+    from resight.progress import decoding_bar, titled_bar
 
-    bar = titled_bar(console, "comparing images")
-    report = inspect_dataset(read_dataset(path, format), cache_dir or default_cache_dir(), bar)
+    bars = titled_bar(console, "comparing images"), decoding_bar(console)
+    report = inspect_dataset(read_dataset(path, format), cache_dir or default_cache_dir(), *bars)
     for line in report.lines():
         say(line)
     write_json(json_file, report.to_json())
@@ -56,7 +56,7 @@ def convert_command(
         Path | None,
         typer.Option(
             help="Also cut the boxes of a data set that has them into this folder, as JPEG files of quality 95, and "
-            "name these. Crops that are there already are kept.",
+            "name these. Crops of the same content that are there already are kept.",
             show_default="boxes are written as boxes",
         ),
     ] = None,
@@ -76,7 +76,7 @@ def convert_command(
 
     if png and cut is None:
         raise ConfigError("--png is for the files that --cut writes; give --cut FOLDER too")
-    check_target(out, overwrite=overwrite)
+    check_target(out, overwrite=overwrite, to_be_made=cut)
     dataset = read_dataset(data, format)
     for note in dataset.notes:
         cli.say(f"note: {note}")

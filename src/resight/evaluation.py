@@ -54,6 +54,8 @@ def run_evaluation(request: EvaluateRequest, say: Callable[[str], None], bar: Ba
     model, recipe = load_model(request.run, place)
     dataset = with_protocol(read_dataset(request.data, request.format), request.protocol, request.apart)
     dataset = pick_tests(dataset, request.tests)
+    for note in dataset.notes:
+        say(f"note: {note}")
     size, cache_dir = recipe.input.height_width, request.cache_dir or default_cache_dir()
     images = open_test_images(
         dataset, size, cache_dir, skip_broken=request.skip_broken, progress=bar("decoding images")

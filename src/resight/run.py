@@ -219,6 +219,8 @@ def say_data(dataset: Dataset, recipe: Recipe, say: Say) -> None:
         f"{dataset.root}: format {dataset.format}, {len(dataset.train)} training images from "
         f"{cameras or 'unknown'} cameras, {len(dataset.query)} query, {len(dataset.gallery)} gallery"
     )
+    for note in dataset.notes:
+        say(f"note: {note}")
     say(
         f"recipe {recipe.name}: {recipe.backbone.name}, miner {recipe.miner.name}, loss {recipe.loss.name}, "
         f"{recipe.train.epochs} epochs"

@@ -17,10 +17,11 @@ from resight.data import convert, cutting
 from resight.data.convert import write_manifest
 from resight.data.cutting import cut_crops
 from resight.data.decode import decode
+from resight.data.digests import content_digests
 from resight.data.formats import read_dataset
 from resight.errors import ConfigError, DataError
 from resight.protocols import PROTOCOLS, EvaluationProtocol
-from resight.types import Dataset, Sample, Split, TestSet
+from resight.types import Crop, Dataset, Sample, Split, TestSet
 
 KINDS = (".csv", ".parquet")
 
@@ -242,7 +243,7 @@ def test_another_kind_of_file_is_refused(tmp_path, frames, name):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_folder_that_is_not_there_is_one_sentence(tmp_path, frames, kind):
-    with pytest.raises(DataError, match=rf"m{kind} cannot be written: No such file or directory; give another file"):
+    with pytest.raises(DataError, match=rf"m{kind} cannot be written: there is no folder .*nowhere; make it or give"):
         write_manifest(frames, tmp_path / "nowhere" / f"m{kind}")
     assert not (tmp_path / "nowhere").exists()
 
@@ -300,7 +301,8 @@ def test_png_crops_are_the_pixels_in_the_boxes(tmp_path, frames):
     for sample, pixels in zip(cut.train, expected, strict=True):
         assert np.array_equal(decode(sample.path), pixels)
     assert np.array_equal(decode(cut.gallery.samples[1].path), two[:7, :6])  # of a box that sticks out, what is inside
-    assert cut.train.samples[0] == Sample(tmp_path / "crops" / "a" / "1.png_0_0_10_20.png", 1, 0, 0.5, 4)
+    digest = content_digests([Crop(tmp_path / "frames" / "a" / "1.png", (0, 0, 10, 20))], tmp_path / "cache")[0][:12]
+    assert cut.train.samples[0] == Sample(tmp_path / "crops" / "a" / f"1.png_0_0_10_20_{digest}.png", 1, 0, 0.5, 4)
     assert cut.train.samples[2] == frames.train.samples[2]  # a whole image stays where it is
     assert cut.query.samples[0].path == cut.gallery.samples[0].path
     assert (cut.tests, cut.protocol) == (frames.tests, frames.protocol)
@@ -335,6 +337,30 @@ def test_a_cut_goes_on_where_it_was(tmp_path, frames, monkeypatch):
     assert heard == [(2, 4), (3, 4), (4, 4)]
     assert all(file.stat().st_mtime_ns == times[file] for file in files[2:])
     assert all(decode(file).size for file in files)
+
+
+def test_data_sets_with_equal_names_share_a_folder_and_no_crop(tmp_path, picture, resight):
+    """Two sequences, files and boxes named alike, cut into one folder by two commands."""
+    crops = tmp_path / "crops"
+    for seed, name in enumerate(("one", "two")):
+        picture(tmp_path / name / "img1" / "1.png", seed, height=20, width=20)
+        (tmp_path / f"{name}.csv").write_text(f"path,left,top,width,height\n{name}/img1/1.png,2,3,9,8\n")
+        words = ("data", "convert", tmp_path / f"{name}.csv", tmp_path / f"{name}.cut.csv", "--cut", crops, "--png")
+        assert resight(*words)[0] == 0
+    for name in ("one", "two"):
+        (cut,) = read_dataset(tmp_path / f"{name}.cut.csv").train.paths
+        assert np.array_equal(decode(cut), decode(tmp_path / name / "img1" / "1.png")[3:11, 2:11])
+    assert len(list(crops.rglob("*.png"))) == 2
+
+
+def test_a_file_that_was_changed_is_cut_again(tmp_path, frames, picture):
+    before = cut_crops(frames, tmp_path / "crops", png=True)
+    picture(frames.train.samples[0].path, 99, height=40, width=60)
+    after = cut_crops(frames, tmp_path / "crops", png=True)
+    path = after.train.samples[0].path
+    assert path != before.train.samples[0].path
+    assert np.array_equal(decode(path), decode(frames.train.samples[0].path)[:20, :10])
+    assert after.train.samples[1] == before.train.samples[1]  # of another file
 
 
 def test_a_cut_of_whole_images_is_refused(tmp_path, picture):
@@ -390,8 +416,26 @@ def test_convert_cuts_crops(tmp_path, frames, resight):
     assert resight("data", "convert", boxes, crops, "--cut", tmp_path / "crops", "--png")[0] == 0
     dataset = read_dataset(crops)
     assert all(sample.box is None and sample.path.is_file() for split in dataset.splits for sample in split)
-    assert dataset.train.samples[0].path == tmp_path / "crops" / "a" / "1.png_0_0_10_20.png"
-    assert "crops/a/1.png_0_0_10_20.png,1,0,0.5,4,train" in crops.read_text()
+    path = dataset.train.samples[0].path
+    assert path.parent == tmp_path / "crops" / "a"
+    assert path.name.startswith("1.png_0_0_10_20_")
+    assert f"crops/a/{path.name},1,0,0.5,4,train" in crops.read_text()
+
+
+def test_a_manifest_may_lie_in_the_folder_that_cut_makes(tmp_path, frames, resight):
+    write_manifest(frames, tmp_path / "boxes.csv")
+    out = tmp_path / "new" / "m.csv"
+    assert resight("data", "convert", tmp_path / "boxes.csv", out, "--cut", tmp_path / "new")[0] == 0
+    assert len(read_dataset(out).train) == 3
+
+
+def test_a_missing_folder_is_found_before_anything_is_cut(tmp_path, frames, resight):
+    write_manifest(frames, tmp_path / "boxes.csv")
+    words = ("data", "convert", tmp_path / "boxes.csv", tmp_path / "none" / "m.csv", "--cut", tmp_path / "crops")
+    code, _, error = resight(*words)
+    assert code == 2
+    assert "m.csv cannot be written: there is no folder" in error
+    assert not (tmp_path / "crops").exists()
 
 
 @pytest.mark.parametrize(
@@ -402,14 +446,14 @@ def test_convert_cuts_crops(tmp_path, frames, resight):
         (["{tmp}/data", "{tmp}/m.csv", "--cut", "{tmp}/crops"], "--cut needs images with boxes"),
         (["{tmp}/data", "{tmp}/m.csv", "--png"], "--png is for the files that --cut writes; give --cut FOLDER too"),
         (["{tmp}/data", "{tmp}/m.csv", "--format", "foldre"], "no format named 'foldre'; did you mean 'folder'?"),
-        (["{tmp}/data", "{tmp}/none/m.csv"], "m.csv cannot be written: No such file or directory"),
+        (["{tmp}/data", "{tmp}/none/m.csv"], "m.csv cannot be written: there is no folder {tmp}/none; make it or"),
     ],
 )
 def test_a_conversion_that_cannot_be_is_one_sentence(tmp_path, picture, resight, words, sentence):
     folder(tmp_path / "data", picture)
     code, _, error = resight("data", "convert", *(word.format(tmp=tmp_path) for word in words))
     assert code == 2
-    assert error.startswith("resight: ") and sentence in error and error.count("\n") == 1
+    assert error.startswith("resight: ") and sentence.format(tmp=tmp_path) in error and error.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
 
 

@@ -121,3 +121,15 @@ def test_an_empty_folder_or_a_file_is_refused(tmp_path, make):
     make(tmp_path / "animals")
     with pytest.raises(DataError, match=r"animals must (hold a folder with images for each|be a folder of) identit"):
         read_dataset(tmp_path / "animals", FORMAT)
+
+
+def test_identities_with_underscores_are_names(tmp_path, picture):
+    for name in ("1_11", "11_1"):
+        picture(tmp_path / name / "a.jpg")
+    assert read_dataset(tmp_path, "folder-per-identity").train.pids == (0, 1)
+
+
+def test_an_identity_beyond_64_bits_is_refused(tmp_path, picture):
+    picture(tmp_path / "12345678901234567890" / "a.jpg")
+    with pytest.raises(DataError, match=r"has the identity 12345678901234567890, which must be at most 92233720368547"):
+        read_dataset(tmp_path, "folder-per-identity")

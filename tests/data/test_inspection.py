@@ -8,7 +8,7 @@ import pytest
 
 from resight.data.formats import read_dataset
 from resight.data.inspection import inspect_dataset
-from resight.data.official import not_as_published
+from resight.data.official import differences, not_as_published
 from resight.types import Sample, Split
 
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
@@ -46,15 +46,36 @@ def test_counts_of_a_good_data_set(look, root):
     assert (gallery.images, gallery.identities, gallery.cameras, gallery.junk, gallery.distractors) == (4, 3, 2, 1, 2)
     assert (train.heights, train.widths) == ((10, 20, 30), (5, 5, 7))
     assert (report.broken, report.leaks, report.shared_pids, report.notes) == ((), (), (), ())
-    assert report.lines() == [
+    lines = report.lines()
+    assert lines == [
         f"{root} (market1501)",
         "train: 3 images, 2 identities, 2 cameras, height 10-20-30, width 5-5-7 pixels (min-median-max), times 1 to 3",
         "query: 1 image, 1 identity, 1 camera, height 12-12-12, width 8-8-8 pixels (min-median-max), times 4 to 4",
         "gallery: 4 images, 3 identities, 2 cameras, 1 junk, 2 distractors, height 12-12-12, width 8-8-8 pixels "
         "(min-median-max), times 5 to 8",
         "protocol: market1501",
-        f"note: {not_as_published(read_dataset(root))}",
+        "warning: this is not the data set as published; do not compare with published scores:",
+        *(f"  {sentence}" for sentence in differences(read_dataset(root))),
     ]
+    assert lines[6] == "  train has 3 images (published: 12,936)"
+    assert report.to_json()["not_as_published"] == not_as_published(read_dataset(root))
+
+
+def test_one_differing_count_is_one_line(look):
+    report = replace(look(), differences=("train has 3 images (published: 4)",))
+    sentence = (
+        "this is not the data set as published: train has 3 images (published: 4); do not compare with published scores"
+    )
+    assert report.to_json()["not_as_published"] == sentence
+    assert report.lines()[5:] == [f"warning: {sentence}"]
+    assert replace(report, differences=()).lines()[5:] == []
+    assert replace(report, differences=()).to_json()["not_as_published"] is None
+
+
+def test_decoding_is_heard_of_over_all_splits(root, tmp_path):
+    heard = []
+    inspect_dataset(read_dataset(root), tmp_path / "cache", decoding=lambda done, total: heard.append((done, total)))
+    assert heard == [(done, 8) for done in range(1, 9)]
 
 
 def test_broken_images_are_all_listed(look, root):
@@ -154,7 +175,8 @@ def test_tracklets_times_tests_and_protocol_are_told(tmp_path, picture):
         "test large: 1 query, 2 gallery images",
         "protocol: vehicleid",
     ]
-    assert "small query has 1 image, vehicleid's own description counts 6,493" in lines[7]
+    assert lines[7].startswith("warning: ")
+    assert lines[8] == "  small query has 1 image (published: 6,493)"
     facts = report.to_json()
     assert facts["tests"][1] == {"name": "large", "query": 1, "gallery": 2}
     assert facts["splits"]["gallery"]["times"] == [2.0, 4.0]

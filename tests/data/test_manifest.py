@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from resight.data.convert import write_manifest
 from resight.data.formats import read_dataset
 from resight.data.numbering import number_names, whole_number
 from resight.errors import DataError
@@ -40,6 +41,11 @@ def table(tmp_path, picture):
         (["7", "007", "7.0", "-3"], {"7": 7, "007": 7, "7.0": 7, "-3": -3}),
         (["9", "10", "zoe"], {"10": 0, "9": 1, "zoe": 2}),
         (["7.5", "7"], {"7": 0, "7.5": 1}),
+        (["3_17", "31_7"], {"31_7": 0, "3_17": 1}),  # Python takes both for 317
+        (["+1", "1"], {"+1": 0, "1": 1}),
+        (["１", "1"], {"1": 0, "１": 1}),  # a full-width digit
+        ([" 1", "1"], {" 1": 0, "1": 1}),
+        (["1.", "1"], {"1": 0, "1.": 1}),
         (["b", "-1", "-1.0", "a"], {"a": 0, "b": 1, "-1": -1, "-1.0": -1}),
     ],
 )
@@ -51,7 +57,9 @@ def test_minus_one_is_a_name_like_others_where_there_is_no_junk():
     assert number_names(["-1", "a"]) == {"-1": 0, "a": 1}
 
 
-@pytest.mark.parametrize(("text", "number"), [("7", 7), ("-1.0", -1), ("1.5", None), ("x", None), (".", None)])
+@pytest.mark.parametrize(
+    ("text", "number"), [("7", 7), ("-1.0", -1), ("1.5", None), ("x", None), (".", None), ("1e3", None)]
+)
 def test_whole_numbers(text, number):
     assert whole_number(text) == number
 
@@ -105,6 +113,13 @@ def test_tracklets_are_integers_or_numbered_names(table):
     assert dataset.train.tracklets == (12, 3, -1)
     dataset = read_dataset(table("path tracklet", "a.png,yard-2", "b.png,gate-1", "c.png,yard-2"))
     assert dataset.train.tracklets == (1, 0, 1)
+
+
+@pytest.mark.parametrize("column", ["pid", "camid", "tracklet"])
+def test_names_of_digits_and_underscores_are_not_joined(table, column):
+    dataset = read_dataset(table(f"path {column}", "a.png,1_11", "b.png,11_1"))
+    one, two = dataset.train
+    assert (getattr(one, column), getattr(two, column)) == (1, 0)  # digits sort before "_"
 
 
 def test_a_tracklet_with_unknown_identity_in_some_rows_is_whole(table):
@@ -215,6 +230,20 @@ BOX = "path left top width height"
             ["a.png,zoe,t", "b.png,,t", "c.png,anna,t"],
             "a tracklet shows one identity in one camera, but .* line 2 and .* line 4 give tracklet t pid zoe and an",
         ),
+        ("path pid", ["a.png,1", f"b.png,{2**63}"], "line 3 has pid 9223372036854775808, which must be at most 92233"),
+        (
+            "path camid",
+            ["a.png," + "9" * 5000],
+            r"line 2 has camid 9{37}\.\.\., which must be at most 9223372036854775",
+        ),
+        ("path tracklet", ["a.png,12345678901234567890"], "line 2 has tracklet 12345678901234567890, which must be at"),
+        (BOX, ["a.png,1,2,3,12345678901234567890"], "line 2 has height 12345678901234567890, which must be at most"),
+        (BOX, ["a.png,-12345678901234567890,2,3,4"], "line 2 has left -12345678901234567890, which must be at most"),
+        ("path", ["a.png", "x" * 300 + ".png"], r"line 3 names .*xxx.png, which is no file; paths start from the man"),
+        ("path", ["a.png", "x" * 300 + "/a.png"], r"line 3 names .*xxx/a.png, which is no file"),
+        ("path identity", ["a.png,x"], "must have a column pid .*, as it has identity; read it with --format wildlife"),
+        ("path identity original_split", ["a.png,x,test"], "as it has identity and original_split; read it with"),
+        ("path original_split", ["a.png,test"], "as it has original_split; .* or name these columns pid and split"),
         (BOX, ["a.png,1,2,3,4", "b.png,1,,3,"], "line 3 has no top, height; a box needs left, top, width and height"),
         ("path left top", ["a.png,1,2"], "line 2 has no width, height; a box needs"),
         (BOX, ["a.png,1,2,0,4"], "line 2 has width '0', which must be a whole number of pixels, 1 or more"),
@@ -261,6 +290,17 @@ def test_lines_are_counted_through_quoted_cells_and_gaps(table, picture, tmp_pat
     picture(tmp_path / "x\ny.png")
     with pytest.raises(DataError, match="line 6 has pid -3"):
         read_dataset(table("path pid", '"x\ny.png",1', "", "", "a.png,-3"))
+
+
+def test_a_table_with_pid_may_have_a_column_identity_too(table):
+    dataset = read_dataset(table("path pid identity", "a.png,4,x"))
+    assert dataset.train.pids == (4,)
+
+
+def test_the_largest_number_of_64_bits_is_read_and_written_again(table, tmp_path):
+    dataset = read_dataset(table("path pid", f"a.png,{2**63 - 1}"))
+    write_manifest(dataset, tmp_path / "m.parquet")
+    assert read_dataset(tmp_path / "m.parquet").train.pids == (2**63 - 1,)
 
 
 # --- many rows

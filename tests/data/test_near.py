@@ -15,11 +15,11 @@ from resight.data import near
 from resight.data.alignment import best_agreement, same_picture
 from resight.data.decode import BrokenImageError, decode
 from resight.data.formats import read_dataset
-from resight.data.hamming import pairs_within
+from resight.data.hamming import HashIndex
 from resight.data.inspection import inspect_dataset
 from resight.data.leaks import Leak, find_leaks, refuse_leaks
 from resight.data.near import find_near_leaks
-from resight.data.phash import picture_hashes
+from resight.data.phash import picture_looks
 from resight.errors import DataError
 from resight.types import Crop, Dataset, Sample, Split
 
@@ -72,6 +72,18 @@ def test_another_brightness_is_allowed_only_while_the_difference_is_small():
     assert correlation > 0.98
     assert difference > 8
     assert same_picture(original, darker) is None
+
+
+@pytest.mark.parametrize(("share", "least", "most", "same"), [(0.2, 0.98, 0.99, True), (0.25, 0.95, 0.979, False)])
+def test_the_least_correlation_divides(share, least, most, same):
+    """Soft pictures of little contrast, so that the difference in grey levels decides nothing."""
+    base, other = (128 + 0.3 * (scene(seed).astype(float) - 128) for seed in (1, 2))
+    changed = base + share * (other - other.mean(axis=(0, 1)))
+    one, two = base.round().astype(np.uint8), changed.round().astype(np.uint8)
+    correlation, difference = best_agreement(one, two)
+    assert least <= correlation <= most
+    assert difference < 7
+    assert (same_picture(one, two) is not None) is same
 
 
 # --- the whole search ---
@@ -133,6 +145,21 @@ def test_thousands_of_images_with_one_hash_are_compared_within_bounds(root, tmp_
     assert len(compared) <= near.MOST_ALIGNED
 
 
+@pytest.mark.parametrize(("more_alike", "found"), [(19, True), (20, False)])
+def test_the_twentieth_most_alike_is_still_decoded(root, tmp_path, more_alike, found):
+    """Grey copies look more alike in grey thumbnails than the trimmed one does, and are not the same picture."""
+    base = scene(50)
+    source, copy = root / "image_train" / "0050_c001_00000001_0.png", root / "image_test" / "0051_c001_99999999_0.png"
+    Image.fromarray(base).save(source)
+    Image.fromarray(encoded(base[1:-1, 1:-1])).save(copy)
+    grey = np.array(Image.fromarray(base).convert("L").convert("RGB"))
+    for k in range(more_alike):
+        grey[k, 0] ^= 1  # other bytes each
+        Image.fromarray(grey).save(root / "image_test" / f"0051_c001_{k:08}_0.png")
+    leaks = find_near_leaks(read_dataset(root, "veri776"), tmp_path / "cache")
+    assert leaks == ((Leak(source, copy, "gallery", "near"),) if found else ())
+
+
 def test_boxes_are_compared_not_the_frames_they_are_cut_from(tmp_path):
     frame = np.concatenate([scene(1), scene(2)], axis=1)
     for name, quality in (("a", 95), ("b", 80)):
@@ -153,24 +180,77 @@ def test_the_answer_is_remembered_until_an_image_changes(root, find, monkeypatch
     source = root / "image_train" / "0002_c001_00000001_0.png"
     Image.fromarray(decode(source)).save(root / "image_test" / "0009_c005_00000004_0.jpg")
     found = find()
-    monkeypatch.setattr(near, "picture_hashes", lambda *_: pytest.fail("hashed again"))
+    monkeypatch.setattr(near, "picture_looks", lambda *_: pytest.fail("looked again"))
     assert find() == found != ()
     monkeypatch.undo()
     Image.fromarray(scene(77)).save(source)
     assert find() == ()
 
 
+def copies_of_all(root):
+    for pid in (1, 2, 3):
+        pixels = decode(root / "image_train" / f"000{pid}_c001_00000001_0.png")
+        Image.fromarray(pixels).save(root / "image_test" / f"001{pid}_c005_00000004_0.jpg")
+
+
+def test_a_search_that_was_stopped_goes_on_where_it_was(root, find, monkeypatch):
+    copies_of_all(root)
+    monkeypatch.setattr(near, "PART", 1)
+    compared, same = [], near._same
+
+    def stopped(pairs, pictures):
+        if len(compared) == 2:
+            raise KeyboardInterrupt
+        compared.append(pairs)
+        return same(pairs, pictures)
+
+    monkeypatch.setattr(near, "_same", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        find()
+    monkeypatch.setattr(near, "_same", lambda pairs, pictures: compared.append(pairs) or same(pairs, pictures))
+    found = find()
+    assert [leak.train_path.name[:4] for leak in found] == ["0001", "0002", "0003"]
+    assert len(compared) == 3
+    assert len({pairs[0] for pairs in compared}) == 3
+    monkeypatch.setattr(near, "picture_looks", lambda *_: pytest.fail("looked again"))
+    assert find() == found
+
+
+def test_what_lies_behind_a_part_that_was_not_written_is_searched_again(root, find, tmp_path, monkeypatch):
+    copies_of_all(root)
+    monkeypatch.setattr(near, "PART", 1)
+    found = find()
+    with sqlite3.connect(tmp_path / "cache" / "near.sqlite") as table:
+        assert table.execute("DELETE FROM parts WHERE start = 1").rowcount == 1
+    table.close()
+    assert find() == found
+
+
+def test_progress_covers_decoding_and_comparing_and_rises_to_the_end(root, tmp_path, monkeypatch):
+    copies_of_all(root)
+    monkeypatch.setattr(near, "PART", 1)
+    dataset, told = read_dataset(root, "veri776"), []
+    find_near_leaks(dataset, tmp_path / "cache", lambda *done: told.append(done))
+    assert told == [(done, 11 + 3) for done in range(1, 15)]  # 3 in train, 2 queries, 6 in the gallery
+    find_near_leaks(dataset, tmp_path / "cache", lambda *_: pytest.fail("remembered"))
+    (tmp_path / "cache" / "near.sqlite").unlink()
+    told.clear()
+    find_near_leaks(dataset, tmp_path / "cache", lambda *done: told.append(done))
+    assert told == [(1, 3), (2, 3), (3, 3)]
+
+
 def test_hashes_are_remembered_by_content_and_progress_tells_of_new_ones_only(root, tmp_path):
     pictures = sorted((root / "image_train").iterdir())
     (root / "image_train" / "broken.png").write_bytes(b"no image")
     told = []
-    first = picture_hashes(pictures, tmp_path / "cache", lambda *done: told.append(done))
+    first = picture_looks(pictures, tmp_path / "cache", lambda *done: told.append(done))
     assert told == [(1, 3), (2, 3), (3, 3)]
     moved = [path.rename(path.with_name(f"moved-{path.name}")) for path in pictures]
-    again = picture_hashes([*moved, root / "image_train" / "broken.png"], tmp_path / "cache", lambda *d: told.append(d))
+    again = picture_looks([*moved, root / "image_train" / "broken.png"], tmp_path / "cache", lambda *d: told.append(d))
     assert told[3:] == [(1, 1)]
     assert again[0].tolist() == [*first[0].tolist(), 0]
-    assert (first[1].tolist(), again[1].tolist()) == ([True] * 3, [True] * 3 + [False])
+    assert again.thumbs.tolist() == [*first.thumbs.tolist(), [0] * 256]
+    assert (first.usable.tolist(), again.usable.tolist()) == ([True] * 3, [True] * 3 + [False])
 
 
 def test_a_damaged_table_and_a_cache_that_cannot_be_written_change_nothing(root, find, tmp_path):
@@ -178,12 +258,12 @@ def test_a_damaged_table_and_a_cache_that_cannot_be_written_change_nothing(root,
         root / "image_test" / "0009_c005_00000004_0.jpg"
     )
     found = find()
-    for name in ("near.sqlite", "hashes.sqlite"):
+    for name in ("near.sqlite", "looks.sqlite"):
         (tmp_path / "cache" / name).write_bytes(b"no table" * 1000)
     assert find() == found
     assert find() == found
     with sqlite3.connect(tmp_path / "cache" / "near.sqlite") as table:
-        assert table.execute("SELECT count(*) FROM answers").fetchone() == (1,)
+        assert table.execute("SELECT count(*) FROM parts").fetchone() == (1,)
     table.close()
     (tmp_path / "file").write_text("")
     assert find_near_leaks(read_dataset(root, "veri776"), tmp_path / "file" / "cache") == found
@@ -200,7 +280,7 @@ def test_a_missing_file_is_an_error_and_one_lost_between_too(root, tmp_path, mon
     lost = root / "image_train" / "0002_c001_00000001_0.png"
     Image.fromarray(decode(lost)).save(root / "image_test" / "0009_c005_00000004_0.jpg")
     dataset = read_dataset(root, "veri776")
-    monkeypatch.setattr(near, "pairs_within", lambda *words: lost.unlink() or pairs_within(*words))
+    monkeypatch.setattr(near, "HashIndex", lambda *words: lost.unlink() or HashIndex(*words))
     with pytest.raises(BrokenImageError, match="0002_c001_00000001_0.png cannot be decoded"):
         find_near_leaks(dataset, tmp_path / "cache")
     with pytest.raises(DataError, match="0002_c001_00000001_0.png cannot be read"):

@@ -237,7 +237,7 @@ def test_half_of_msmt17_can_be_read_alone(tree, folder, lists, counts, empty):
 
 
 def test_a_folder_of_a_name_that_no_data_set_has_is_named_after_the_layout(tmp_path, picture):
-    picture(tmp_path / "query" / "cat.jpg")
+    picture(tmp_path / "bounding_box_train" / "cat.jpg")
     with pytest.raises(DataError, match=r"cat.jpg must be named like 0002_c1s1_000451_03.jpg .* read as market1501"):
         read_dataset(tmp_path)
 
@@ -307,7 +307,7 @@ BROKEN = [
         for name in MSMT
     ),
     ("msmt17", without("test"), r"list_query.txt lists images in .*test, and there is none; put it there"),
-    ("msmt17", lambda root, picture: (root / "list_val.txt").write_text("\n"), r"list_val.txt must list .* is empty"),
+    ("msmt17", lambda root, picture: (root / "list_val.txt").write_text("\n"), r"list_val.txt must name .* is empty"),
     ("msmt17", lambda root, picture: (root / "list_val.txt").write_bytes(b"\xff"), r"list_val.txt must be a text file"),
     ("msmt17", lambda root, picture: (root / "mask_test_v2").mkdir(), r"train and test or mask_train_v2 .* holds both"),
     (
@@ -359,6 +359,12 @@ def test_a_broken_copy_is_refused_in_words(tree, picture, format, damage, words)
 def test_a_folder_with_none_of_it_is_refused_by_name(tmp_path, format):
     with pytest.raises(DataError, match=rf"must hold .* to be read as {format}"):
         read_dataset(tmp_path, format)
+
+
+def test_an_identity_beyond_64_bits_is_refused(tmp_path, picture):
+    picture(tmp_path / "query" / "12345678901234567890_c1s1_000001_00.jpg")
+    with pytest.raises(DataError, match=r"_00.jpg has the number 12345678901234567890, which must be at most 92233720"):
+        read_dataset(tmp_path, "market1501")
 
 
 # --- data of one's own, where it is there

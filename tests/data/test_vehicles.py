@@ -1,5 +1,7 @@
 """Vehicle data sets: VehicleID's official tree, read back, the words for every broken one, and what all share."""
 
+import os
+
 import pytest
 
 from resight.data import vehicleid, veri776, veriwild
@@ -133,7 +135,31 @@ def test_vehicle_id_without_tests_is_for_training_only(vehicle_id):
     assert dataset.tests == (TestSet(),)
 
 
+def test_vehicle_id_images_may_end_in_upper_case(vehicle_id):
+    before = read_dataset(vehicle_id)
+    for image in (vehicle_id / "image").iterdir():
+        image.rename(image.with_suffix(".JPG"))
+    dataset = read_dataset(vehicle_id, "vehicleid")
+    assert [name.lower() for name in names(dataset.gallery)] == names(before.gallery)
+    assert dataset.notes == before.notes
+
+
+def test_vehicle_id_looks_at_no_single_image(vehicle_id, monkeypatch):
+    looked_at = []
+    stat = os.stat
+    monkeypatch.setattr(os, "stat", lambda path, *args, **kwargs: (looked_at.append(str(path)), stat(path, *args))[1])
+    assert len(read_dataset(vehicle_id).train) == 3
+    seen = [path for path in looked_at if path.endswith(".jpg")]
+    assert looked_at
+    assert not seen
+
+
 VEHICLE_ID_BROKEN = {
+    "an identity is beyond 64 bits": (
+        "train_list.txt",
+        f"0000001 {'9' * 5000}\n",
+        r"train_list.txt line 1 has the number 9{37}\.\.\., which must be at most 9223372036854775807",
+    ),
     "the training list is missing": ("train_list.txt", None, r"there is no list file .*train_list.txt; put the one"),
     "the training list is empty": ("train_list.txt", "", r"train_list.txt must name at least one image, and it is em"),
     "a test list is empty": ("test_list_800.txt", "\n", r"test_list_800.txt must name at least one image, and it is"),

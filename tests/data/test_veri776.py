@@ -98,23 +98,6 @@ VERI_BROKEN = {
         VERI_LIST * 2,
         r"name_train.txt line 1 and .*name_train.txt line 2 both name .*0001_c001_00016450_0.jpg; keep one of them",
     ),
-    "a tracklet names no gallery image": (
-        "test_track.txt",
-        "\n0001_c001_0 0001_c001_00016450_0.jpg\n",
-        r"test_track.txt line 2 names '0001_c001_00016450_0.jpg', but a tracklet must be a name and images of the gal",
-    ),
-    "a tracklet is empty": ("test_track.txt", "0001_c001_0 \n", r"test_track.txt line 1 names no image, but a track"),
-    "a tracklet mixes cameras": (
-        "test_track.txt",
-        "0002_c002_0 0002_c002_00030600_0.jpg 0002_c004_00084250_0.jpg\n",
-        r"test_track.txt line 1 names images of several vehicles or cameras; a tracklet must show one in one camera",
-    ),
-    "two tracklets share an image": (
-        "test_track.txt",
-        "a 0005_c003_00000007_1.jpg\nb 0005_c003_00000007_1.jpg\n",
-        r"test_track.txt line 1 and .*test_track.txt line 2 both name 0005_c003_00000007_1.jpg; keep it in one",
-    ),
-    "the tracks are empty": ("test_track.txt", "", r"test_track.txt must name at least one image, and it is empty"),
 }
 
 
@@ -123,6 +106,33 @@ def test_broken_veri_is_refused_with_file_and_line(veri, file, content, words):
     break_file(veri / file, content)
     with pytest.raises(DataError, match=words):
         read_dataset(veri)
+
+
+WHOLE = "x 0005_c003_00000007_1.jpg"
+ODD_TRACKS = {
+    "names no gallery image": ("a 0001_c001_00016450_0.jpg", "names '0001_c001_00016450_0.jpg', which is no image of"),
+    "is empty": ("0001_c001_0 ", "names no image"),
+    "mixes cameras": ("a 0002_c002_00030600_0.jpg 0002_c004_00084250_0.jpg", "names images of several vehicles or cam"),
+    "shares an image": (WHOLE, "names 0005_c003_00000007_1.jpg, as a line before it does"),
+}
+
+
+@pytest.mark.parametrize(("line", "words"), ODD_TRACKS.values(), ids=ODD_TRACKS.keys())
+def test_an_odd_veri_tracklet_is_left_out_and_the_others_are_kept(veri, line, words):
+    file = veri / "test_track.txt"
+    write(file, (WHOLE, line, "y 0002_c002_00030605_1.jpg"))
+    dataset = read_dataset(veri)
+    assert dataset.gallery.tracklets == (-1, 1, -1, 0)
+    assert len(dataset.notes) == 1
+    assert dataset.notes[0].startswith(f"1 tracklets left out: {file} line 2 {words}")
+    write(file, (WHOLE, line, line))
+    assert read_dataset(veri).notes[0].startswith(f"2 tracklets left out: {file} line 2 ")
+    assert read_dataset(veri).notes[0].endswith(", and so on")
+
+
+def test_an_empty_list_of_veri_tracklets_gives_none(veri):
+    (veri / "test_track.txt").write_text("")
+    assert set(read_dataset(veri).gallery.tracklets) == {-1}
 
 
 @pytest.mark.parametrize("listed", [True, False])

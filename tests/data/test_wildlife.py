@@ -48,13 +48,15 @@ def test_a_table_as_wildlife_datasets_writes_it(table):
     assert dataset.format == detect(root) == "wildlife"
     # amur 0, zuri 1; barn 0, gate 1; 3 to 13.5 and 4.2 to 14.1 pixels: 3 to 14, as ties go to even, and 4 to 14.
     assert dataset.train.samples == (
-        Sample(root / "images" / "a.jpg", 1, 1, seconds(2020, 5, 31, 6, 30), 0, (3, 4, 11, 10)),
+        Sample(root / "images" / "a.jpg", 1, 1, seconds(2020, 5, 31, 6, 30), None, (3, 4, 11, 10)),
         Sample(root / "images" / "b.jpg", 0, 0, seconds(2020, 5, 31)),
         Sample(root / "images" / "c.jpg"),
     )
     assert (len(dataset.query), len(dataset.gallery)) == (0, 0)
     assert dataset.notes == (
-        "columns not used: orientation, species, segmentation",
+        "columns not used: orientation, species, segmentation, encounter",
+        "encounter not taken for tracklets, since several animals may be in one; where each value shows one animal by "
+        "one camera, name the column tracklet",
         "1 dates have no time of day, so that one camera's images of a day seem to be of one moment; "
         "leave miner.same_time off",
     )
@@ -152,6 +154,7 @@ def test_several_animals_of_one_photo_are_images_of_their_own(table, tmp_path):
         ("2020-05-31T12:00:00+02:00", seconds(2020, 5, 31, 10)),
         ("2020-05", seconds(2020, 5, 1)),
         ("2020", seconds(2020, 1, 1)),
+        ("2018.0", seconds(2018, 1, 1)),  # years in a column with gaps
         ("1969-12-31 23:59:59", -1.0),
         ("NaT", None),
         ("nan", None),
@@ -163,43 +166,47 @@ def test_dates_are_seconds_in_utc(table, date, wanted):
 
 
 @pytest.mark.parametrize("column", ["video", "encounter", "encounter_id"])
-def test_videos_and_encounters_are_tracklets(table, column):
-    lines = [
-        "x,images/a.jpg,v9",
-        "x,images/b.jpg,v9",
-        "y,images/c.jpg,v10",
-        "unknown,images/d.jpg,v9",
-        "y,images/e.jpg,",
-    ]
-    dataset = read_dataset(table(f"identity,path,{column}", *lines))
-    assert [sample.tracklet for sample in dataset.train] == [1, 1, 0, 1, None]
-    assert dataset.notes == ()
-
-
-@pytest.mark.parametrize(
-    ("header", "lines"),
-    [
-        ("identity,path,video", ["x,images/a.jpg,1", "y,images/b.jpg,1"]),
-        ("identity,path,video,camera", ["x,images/a.jpg,1,p", "x,images/b.jpg,1,q"]),
-    ],
-)
-def test_a_video_of_two_identities_or_cameras_is_no_tracklet(table, header, lines):
-    root = table(header, *lines)
-    dataset = read_dataset(root)
-    assert [sample.tracklet for sample in dataset.train] == [None, None]
-    file = root / "metadata.csv"
+@pytest.mark.parametrize("herd", ["unknown", "x", ""])
+def test_videos_and_encounters_are_no_tracklets_whatever_the_identities(table, column, herd):
+    dataset = read_dataset(table(f"identity,path,{column}", *(f"{herd},images/{name}.jpg,herd1" for name in "abcdef")))
+    assert dataset.train.tracklets == (-1,) * 6
     assert dataset.notes == (
-        f"column video not used as tracklet: {file} line 2 and {file} line 3 are of different identities or cameras, "
-        "and have video '1' both",
-        "columns not used: video",
+        f"columns not used: {column}",
+        f"{column} not taken for tracklets, since several animals may be in one; where each value shows one animal by "
+        "one camera, name the column tracklet",
     )
 
 
-def test_where_the_video_is_no_tracklet_the_encounter_may_be(table):
-    lines = ["x,images/a.jpg,1,5", "y,images/b.jpg,1,6", "y,images/c.jpg,2,6"]
-    dataset = read_dataset(table("identity,path,video,encounter", *lines))
-    assert [sample.tracklet for sample in dataset.train] == [0, 1, 1]
-    assert len(dataset.notes) == 2
+def test_a_column_of_that_name_gives_tracklets(table):
+    lines = [
+        "x,images/a.jpg,v9,1",
+        "x,images/b.jpg,v9,1",
+        "y,images/c.jpg,v10,1",
+        "unknown,images/d.jpg,v9,1",
+        "y,images/e.jpg,,1",
+    ]
+    dataset = read_dataset(table("identity,path,tracklet,video", *lines))
+    assert dataset.train.tracklets == (1, 1, 0, 1, -1)  # v10 is before v9
+
+
+def test_each_camera_has_its_own_tracklets(table):
+    dataset = read_dataset(table("identity,path,tracklet,camera", "x,images/a.jpg,1,p", "y,images/b.jpg,1,q"))
+    assert dataset.train.tracklets == (0, 1)
+    assert "stand in several cameras" in dataset.notes[0]
+
+
+@pytest.mark.parametrize(("text", "camids"), [("1_11,11_1", (1, 0)), ("7,-1", (1, 0)), ("12,9", (0, 1))])
+def test_cameras_are_numbered_by_name_be_they_integers_or_not(table, text, camids):
+    one, two = text.split(",")
+    dataset = read_dataset(table("identity,path,camera", f"x,images/a.jpg,{one}", f"x,images/b.jpg,{two}"))
+    assert dataset.train.camids == camids  # "-" and digits sort before "_"
+
+
+@pytest.mark.parametrize("word", ["val", "Valid", "validation"])
+def test_validation_images_are_training_images_by_any_name(table, word):
+    dataset = read_dataset(table("identity,path,split", f"x,images/a.jpg,{word}", "x,images/b.jpg,train"))
+    assert names(dataset.train) == ["a", "b"]
+    assert dataset.notes == ("1 validation images are training images",)
 
 
 # --- recognising
@@ -237,6 +244,13 @@ def test_other_folders_and_files_are_not_recognised(tmp_path, picture):
         (["identity,path", "x,"], "line 2 has no path; fill it or take the row out"),
         (["identity,path", "x,images/a.jpg", "", "y,images/z.jpg"], r"line 4 names .*z.jpg, which is no file; paths"),
         (["identity,path", "x,images"], r"line 2 names .*images, which is no file"),
+        (["identity,path", "x,images/" + "y" * 300], r"line 2 names .*yyy, which is no file; paths start from the tab"),
+        (["identity,path,date", "x,images/a.jpg,2018.5"], "line 2 has date '2018.5', which must be like 2020-05-31"),
+        (
+            ["identity,path,tracklet", "x,images/a.jpg,t", "unknown,images/b.jpg,t", "y,images/c.jpg,t"],
+            "metadata.csv line 2 and .*metadata.csv line 4 give tracklet t identity x and y; give each tracklet its",
+        ),
+        (["identity,path,bbox", 'x,images/a.jpg,"[0, 0, 1e20, 4]"'], r"line 2 has bbox .* is larger than any image"),
         (["identity,path,date", "x,images/a.jpg,31.5.2020"], "line 2 has date '31.5.2020', which must be like 2020-05"),
         (["identity,path,date", "x,images/a.jpg,2020-02-30"], "line 2 has date '2020-02-30', which must be like"),
         (["identity,path,bbox", 'x,images/a.jpg,"[1, 2, 3]"'], r"line 2 has bbox '\[1, 2, 3\]', which must be four"),

@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
+from resight.data.decode import resized
+
 SIDE = 24
 """Pixels a side, compared: fewer know too little, more would ask a halved image for what it has lost."""
 CORRELATION = 0.98
@@ -17,10 +19,19 @@ DIFFERENCE = 8.0
 INSET = 0.06
 """Share of each side that is left out of the one picture, and by which the frame in the other may move both ways."""
 STEPS = 4
+HOPELESS = 0.9
+"""Correlation after one step below which no more are made: 0.969 and more is reached by copies, trimmed ones too."""
+LARGEST = 4 * SIDE
+"""Most pixels a side that are kept of a picture (`bounded`): more would only be averaged."""
 
 View = Float[np.ndarray, "24 24 3"]
 Frame = Float[np.ndarray, "4"]
 """Left, top, right, bottom in pixels, broken ones too."""
+
+
+def bounded(pixels: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h1 w1 3"]:
+    """Give a picture of at most `LARGEST` pixels a side, to keep; proportions are not kept."""
+    return resized(pixels, min(pixels.shape[0], LARGEST), min(pixels.shape[1], LARGEST)).copy()
 
 
 def same_picture(one: UInt8[np.ndarray, "h w 3"], other: UInt8[np.ndarray, "h1 w1 3"]) -> float | None:
@@ -40,6 +51,8 @@ def best_agreement(one: UInt8[np.ndarray, "h w 3"], other: UInt8[np.ndarray, "h1
     for _ in range(STEPS + 1):
         view = _view(image, frame)
         seen.append((correlation(target, view), float(np.abs(target - view).mean())))
+        if len(seen) > 1 and max(seen)[0] < HOPELESS:
+            break
         frame = _moved(frame, target, view, image.size)
     return max(seen)
 

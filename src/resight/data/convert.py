@@ -19,16 +19,22 @@ Columns = Mapping[str, Sequence[Any]]
 WHOLE_NUMBERS = frozenset({"pid", "camid", "tracklet", *BOX_COLUMNS})
 
 
-def check_target(file: Path, *, overwrite: bool) -> None:
-    """Do nothing if a manifest may be written to `file`.
+def check_target(file: Path, *, overwrite: bool, to_be_made: Path | None = None) -> None:
+    """Do nothing if a manifest may be written to `file`; `to_be_made`: a folder that will be there by then.
 
     Raises:
         ConfigError: it has another ending than .csv or .parquet, is a folder, or exists and may not be replaced.
+        DataError: its folder is not there or cannot be written to.
     """
     if file.suffix.lower() not in SUFFIXES or file.is_dir():
         raise ConfigError(f"a manifest must be a file that ends in .csv or .parquet, got {file}")
     if file.exists() and not overwrite:
         raise ConfigError(f"{file} exists already; replace it with --overwrite or give another file")
+    folder = file.absolute().parent
+    if not folder.is_dir() and (to_be_made is None or folder != to_be_made.absolute()):
+        raise DataError(f"{file} cannot be written: there is no folder {folder}; make it or give another file")
+    if folder.is_dir() and not os.access(folder, os.W_OK):
+        raise DataError(f"{file} cannot be written: nothing may be written to {folder}; give another file")
 
 
 def write_manifest(dataset: Dataset, file: Path, *, overwrite: bool = False, absolute: bool = False) -> int:

@@ -1,4 +1,4 @@
-"""The boxes of a data set cut out of their files once, as files of their own."""
+"""The boxes of a data set cut out of their files once, as files of their own, named by what their files contain."""
 
 import dataclasses
 import io
@@ -14,6 +14,7 @@ from PIL import Image
 from resight.data.convert import replacing
 from resight.data.crops import each_decoded
 from resight.data.decode import BrokenImageError
+from resight.data.digests import content_digests, default_cache_dir
 from resight.errors import ConfigError, DataError
 from resight.types import Crop, Dataset, Sample, Split
 
@@ -21,25 +22,36 @@ JPEG_QUALITY = 95
 ENDS = {".jpg": b"\xff\xd9", ".png": b"IEND\xaeB`\x82"}
 """The last bytes of a whole file of each kind."""
 
+DIGITS = 12
+"""Hexadecimal digits of the content's digest in a name: enough for what has one name, place and box."""
+
 
 def cut_crops(
-    dataset: Dataset, folder: Path, *, png: bool = False, progress: Callable[[int, int], None] | None = None
+    dataset: Dataset,
+    folder: Path,
+    *,
+    png: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    cache_dir: Path | None = None,
 ) -> Dataset:
     """Cut every box into a file below `folder` and give the data set of these files; whole images stay as they are.
 
     Crops are JPEG of quality 95 without colour subsampling, or PNG. They are named by their file, at its place below
-    the folder that all such files share, and their box. A crop that is there whole is kept, so that a cut that was
-    stopped goes on where it was. `progress` hears of crops done and in all.
+    the folder that all such files share, their box, and the beginning of the digest of both. So a crop that is there
+    whole is of just this content and is kept: a cut that was stopped goes on where it was, and crops of another data
+    set, or of a file before it was changed, stay beside it unused. `progress` hears of crops done and in all.
+    `cache_dir` remembers the files' digests; by default it is the user's.
 
     Raises:
         ConfigError: no image of the data set has a box.
-        DataError: a file cannot be decoded, a box holds nothing of it, or a crop cannot be written.
+        DataError: a file is missing or cannot be decoded, a box holds nothing of it, or a crop cannot be written.
     """
     pictures = {sample.picture for split in dataset.splits for sample in split}
     crops = sorted(picture for picture in pictures if isinstance(picture, Crop))
     if not crops:
         raise ConfigError(f"--cut needs images with boxes, and {dataset.root} has none; leave it out")
-    files = _file_names(crops, folder, ".png" if png else ".jpg")
+    digests = content_digests(crops, cache_dir or default_cache_dir())
+    files = _file_names(crops, digests, folder, ".png" if png else ".jpg")
     missing = [crop for crop in crops if not _is_whole(files[crop])]
     say = progress or (lambda done, total: None)
     done = len(crops) - len(missing)
@@ -53,7 +65,7 @@ def cut_crops(
     return _with_files(dataset, files)
 
 
-def _file_names(crops: list[Crop], folder: Path, suffix: str) -> dict[Crop, Path]:
+def _file_names(crops: list[Crop], digests: list[str], folder: Path, suffix: str) -> dict[Crop, Path]:
     folders = {crop.path.parent: os.path.abspath(crop.path.parent) for crop in crops}  # noqa: PTH100
     try:
         shared = os.path.commonpath(list(folders.values()))
@@ -61,8 +73,10 @@ def _file_names(crops: list[Crop], folder: Path, suffix: str) -> dict[Crop, Path
         raise DataError(f"images with boxes must lie on one drive to be cut: {error}") from error
     # Endings stay in the name: 1.png and 1.jpg may lie side by side.
     places = {parent: folder / os.path.relpath(whole, shared) for parent, whole in folders.items()}
+    named = zip(crops, digests, strict=True)
     return {
-        crop: places[crop.path.parent] / f"{crop.path.name}_{'_'.join(map(str, crop.box))}{suffix}" for crop in crops
+        crop: places[crop.path.parent] / f"{crop.path.name}_{'_'.join(map(str, crop.box))}_{digest[:DIGITS]}{suffix}"
+        for crop, digest in named
     }
 
 

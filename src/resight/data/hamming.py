@@ -17,27 +17,30 @@ Pairs = tuple[Int[np.ndarray, " p"], Int[np.ndarray, " p"]]
 """Positions left and right."""
 
 
-def pairs_within(left: UInt64[np.ndarray, " n"], right: UInt64[np.ndarray, " m"], distance: int) -> Iterator[Pairs]:
-    """Yield the pairs that differ in at most `distance` bits, each once, for `ROWS` left hashes at a time.
+class HashIndex:
+    """Hashes, sorted so that those near another are found quickly. Exact.
 
     If two hashes differ in at most d bits, then in one of four chunks of 16 they differ in at most d // 4. So each
-    chunk of each left hash is looked up with every so small change among the right hashes, which are sorted by that
-    chunk; what is found is compared whole. Exact. Hashes that are alike in a whole chunk by the thousands cost the time
-    of comparing them all, but no more memory; equal ones should be given once.
+    chunk of a hash is looked up with every so small change among these hashes, which are sorted by that chunk; what is
+    found is compared whole. Hashes that are alike in a whole chunk by the thousands cost the time of comparing them
+    all, but no more memory; equal ones should be given once.
 
     Paper: Norouzi, Punjani, Fleet 2012, Fast search in Hamming space with multi-index hashing.
     """
-    tables = [_table(right, chunk) for chunk in range(CHUNKS)]
-    masks = _masks(distance // CHUNKS)
-    for start in range(0, len(left), ROWS):
-        rows = left[start : start + ROWS]
-        found = [
-            pair
-            for chunk, table in enumerate(tables)
-            for pair in _pairs_of_chunk(rows, right, (chunk, table, masks), distance)
-        ]
-        if found:
-            yield np.concatenate([i for i, _ in found]) + start, np.concatenate([j for _, j in found])
+
+    def __init__(self, hashes: UInt64[np.ndarray, " m"], distance: int) -> None:
+        self.hashes, self.distance = hashes, distance
+        self.tables = [_table(hashes, chunk) for chunk in range(CHUNKS)]
+        self.masks = _masks(distance // CHUNKS)
+
+    def pairs(self, left: UInt64[np.ndarray, " n"]) -> Iterator[Pairs]:
+        """Yield the pairs that differ in at most `distance` bits, each once, for `ROWS` left hashes at a time."""
+        for start in range(0, len(left), ROWS):
+            rows = left[start : start + ROWS]
+            lookups = [(chunk, table, self.masks) for chunk, table in enumerate(self.tables)]
+            found = [pair for lookup in lookups for pair in _pairs_of_chunk(rows, self.hashes, lookup, self.distance)]
+            if found:
+                yield np.concatenate([i for i, _ in found]) + start, np.concatenate([j for _, j in found])
 
 
 def _table(hashes: np.ndarray, chunk: int) -> tuple[np.ndarray, np.ndarray]:

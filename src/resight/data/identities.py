@@ -11,7 +11,7 @@ from pathlib import Path
 from resight.data.decode import is_image
 from resight.data.folder import images_below, passed_over_note
 from resight.data.lists import refuse_shared_identities
-from resight.data.numbering import number_names
+from resight.data.numbering import is_too_large, number_names, too_large
 from resight.errors import DataError
 from resight.types import JUNK_PID, Dataset, Sample, Split
 
@@ -103,6 +103,8 @@ def _identities(split: Path, folders: Sequence[Path], pids: dict[str, int], note
     empty = []
     for folder in folders:
         pid = pids[folder.name.strip()]
+        if is_too_large(pid):
+            raise too_large(f"{split} has the identity", folder.name)
         if pid < JUNK_PID:
             raise DataError(f"an identity's number must be 0 or more (or -1 for junk), got {folder}; rename it")
         if pid in found:

@@ -1,5 +1,6 @@
 """A look at a data set before it is used: what is there, and what is wrong with it."""
 
+import itertools
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -11,11 +12,12 @@ from resight.data.crops import each_decoded
 from resight.data.decode import BrokenImageError
 from resight.data.leaks import OTHER_GUISE, Leak, match_leaks, split_digests
 from resight.data.near import find_near_leaks
-from resight.data.official import not_as_published
+from resight.data.official import DO_NOT_COMPARE, NOT_PUBLISHED, differences, in_one_line
 from resight.protocols import GENERAL
 from resight.types import JUNK_PID, Dataset, Picture, Split, TestSet
 
 SHOWN = 5
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,8 @@ class DataReport:
 
     `leaks`: training images that are in query or gallery too, those with equal content first. `shared_pids`:
     identities, junk aside, that train shares with query or gallery. `notes`: what the reader passed over. `protocol`:
-    the name of the rules it is scored by. `tests`: each test's name, query and gallery images. `not_as_published`: how
-    it differs from the counts published with these rules, one sentence; None where it does not.
+    the name of the rules it is scored by. `tests`: each test's name, query and gallery images. `differences`: how it
+    differs from the counts published with these rules, one sentence each.
     """
 
     root: Path
@@ -97,7 +99,12 @@ class DataReport:
     notes: tuple[str, ...]
     protocol: str = GENERAL.name
     tests: tuple[tuple[str, int, int], ...] = ()
-    not_as_published: str | None = None
+    differences: tuple[str, ...] = ()
+
+    @property
+    def not_as_published(self) -> str | None:
+        """What the differences mean, in one line; None where there are none."""
+        return in_one_line(self.differences)
 
     @property
     def broken(self) -> tuple[tuple[Picture, str], ...]:
@@ -133,7 +140,10 @@ class DataReport:
                 f"test {name}: {queries} query, {gallery} gallery images" for name, queries, gallery in self.tests
             ]
         lines += [f"protocol: {self.protocol}"] * any(query and gallery for _, query, gallery in self.tests)
-        lines += [f"note: {self.not_as_published}"] * bool(self.not_as_published)
+        if len(self.differences) == 1:
+            lines.append(f"warning: {self.not_as_published}")
+        else:
+            lines += _listed(f"warning: {NOT_PUBLISHED}; {DO_NOT_COMPARE}", self.differences, len(self.differences))
         warning = "warning: {} also in query or gallery"
         lines += _listed(warning.format(_count(len(exact), "training image")), exact)
         near_title = warning.format(_count(len(near), "training image"))
@@ -145,26 +155,35 @@ class DataReport:
 
 
 def inspect_dataset(
-    dataset: Dataset, cache_dir: Path, progress: Callable[[int, int], None] | None = None
+    dataset: Dataset, cache_dir: Path, progress: Progress | None = None, decoding: Progress | None = None
 ) -> DataReport:
-    """Count, decode and compare every image of a data set; `progress`: see `find_near_leaks`.
+    """Count, decode and compare every image of a data set.
+
+    `decoding` hears of images decoded and in all. `progress`: see `find_near_leaks`.
 
     Raises:
         DataError: a file is missing or cannot be read at all. One that cannot be decoded is reported instead.
     """
     digests = split_digests(dataset, cache_dir)
+    seen = _counted(decoding, sum(len(split) for split in dataset.splits))
     train, query, gallery = (_known_pids(split) for split in dataset.splits)
     return DataReport(
         root=dataset.root,
         format=dataset.format,
-        splits=tuple(_inspect_split(split, digests[split.name], query) for split in dataset.splits),
+        splits=tuple(_inspect_split(split, digests[split.name], query, seen) for split in dataset.splits),
         leaks=(*match_leaks(dataset, digests), *find_near_leaks(dataset, cache_dir, progress)),
         shared_pids=tuple(sorted(train & (query | gallery))),
         notes=dataset.notes,
         protocol=dataset.protocol.name,
         tests=tuple((test.name, *_test_sizes(dataset, test)) for test in dataset.tests),
-        not_as_published=not_as_published(dataset),
+        differences=tuple(differences(dataset)),
     )
+
+
+def _counted(progress: Progress | None, total: int) -> Callable[[], None]:
+    """Give what is to be called after each of `total` images."""
+    done = itertools.count(1)
+    return lambda: None if progress is None else progress(next(done), total)
 
 
 def _test_sizes(dataset: Dataset, test: TestSet) -> tuple[int, int]:
@@ -173,8 +192,8 @@ def _test_sizes(dataset: Dataset, test: TestSet) -> tuple[int, int]:
     return len(query), len(gallery)
 
 
-def _inspect_split(split: Split, digests: Sequence[str], query_pids: set[int]) -> SplitReport:
-    sizes, broken = _decode_all(split.pictures)
+def _inspect_split(split: Split, digests: Sequence[str], query_pids: set[int], seen: Callable[[], None]) -> SplitReport:
+    sizes, broken = _decode_all(split.pictures, seen)
     pids, camids = _known_pids(split), {s.camid for s in split if s.camid is not None}
     labelled = any(sample.pid is not None for sample in split)
     counted = query_pids and split.name == "gallery"
@@ -198,7 +217,9 @@ def _known_pids(split: Split) -> set[int]:
     return {sample.pid for sample in split if sample.pid is not None and sample.pid != JUNK_PID}
 
 
-def _decode_all(pictures: Sequence[Picture]) -> tuple[list[tuple[int, int]], list[tuple[Picture, str]]]:
+def _decode_all(
+    pictures: Sequence[Picture], seen: Callable[[], None]
+) -> tuple[list[tuple[int, int]], list[tuple[Picture, str]]]:
     """Give height and width of the images that decode, and picture and reason of the others."""
     sizes, broken = [], []
     for picture, result in zip(pictures, each_decoded(pictures, lambda pixels: pixels.shape[:2]), strict=True):
@@ -206,6 +227,7 @@ def _decode_all(pictures: Sequence[Picture]) -> tuple[list[tuple[int, int]], lis
             broken.append((picture, result.reason))
         else:
             sizes.append((result[0], result[1]))
+        seen()
     return sizes, broken
 
 

@@ -49,14 +49,21 @@ def split_digests(dataset: Dataset, cache_dir: Path) -> dict[str, list[str]]:
     return {split.name: content_digests(split.pictures, cache_dir) for split in dataset.splits}
 
 
-def match_leaks(dataset: Dataset, digests: Mapping[str, Sequence[str]]) -> tuple[Leak, ...]:
-    """Find the leaks from digests at hand; see `find_leaks`."""
+def match_leaks(
+    dataset: Dataset, digests: Mapping[str, Sequence[str]], near: Mapping[str, str] | None = None
+) -> tuple[Leak, ...]:
+    """Find the leaks from digests at hand; see `find_leaks`.
+
+    With `near`, digest of a training image → digest of the one that it is a copy of, these are the leaks instead.
+    """
     seen: dict[str, tuple[Picture, str]] = {}
     for split in (dataset.query, dataset.gallery):
         for picture, digest in zip(split.pictures, digests[split.name], strict=True):
             seen.setdefault(digest, (picture, split.name))
     train = zip(dataset.train.pictures, digests[dataset.train.name], strict=True)
-    return tuple(Leak(picture, *seen[digest]) for picture, digest in train if digest in seen)
+    if near is None:
+        return tuple(Leak(picture, *seen[digest]) for picture, digest in train if digest in seen)
+    return tuple(Leak(picture, *seen[near[digest]], kind="near") for picture, digest in train if digest in near)
 
 
 def refuse_leaks(leaks: Sequence[Leak], kind: str = "training image") -> None:

@@ -1,5 +1,6 @@
 """List files, and the checks that all official layouts share."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -8,6 +9,11 @@ from resight.types import JUNK_PID, Sample
 
 Placed = tuple[str, Sample]
 """A sample and the place that an error about it names: a file, or a line of a list."""
+
+
+def is_file(path: Path) -> bool:
+    """Tell whether there is a file; a name that no file can have, as one of over 255 bytes, is none."""
+    return os.path.isfile(path)  # noqa: PTH113 (which answers no where `Path.is_file` raises)
 
 
 def list_lines(file: Path) -> list[tuple[str, str]]:

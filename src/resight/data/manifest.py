@@ -9,12 +9,16 @@ from pathlib import Path
 
 from resight.data.manifest_cells import boxes, image_files, numbers, timestamps
 from resight.data.manifest_table import Table, read_table
+from resight.data.tracklets import of_each_camera, refuse_mixed
 from resight.errors import DataError, no_such_name
 from resight.protocols import GENERAL, PROTOCOLS, EvaluationProtocol
 from resight.types import Dataset, Sample, Split, TestSet
 
 SUFFIXES = frozenset({".csv", ".parquet"})
 SPLIT_NAMES = ("train", "query", "gallery")
+OF_ANIMALS = ("identity", "original_split")
+"""Columns of tables as WildlifeDatasets writes them, which mean what pid and split do here."""
+
 SIZES = frozenset({"small", "medium", "large"})
 
 
@@ -42,11 +46,12 @@ def read(path: Path) -> Dataset:
     if not matches(path):
         raise DataError(f"{path} must be a .csv or .parquet file to be read as a manifest")
     table = read_table(path)
+    _refuse_table_of_animals(table)
     samples, notes = _samples(table)
     rows = _rows_of_splits(table)
     for name, members in rows.items():
         _refuse_twice(table, name, members, samples)
-    _refuse_mixed_tracklets(table, samples)
+    refuse_mixed(samples, "pid", lambda row, column: table[column][row], table.place)
     train, query, gallery = (Split(name, tuple(samples[row] for row in members)) for name, members in rows.items())
     if table.unknown:
         notes.append(f"columns of {path} not used: {', '.join(table.unknown)}")
@@ -58,22 +63,21 @@ def names_of_tests(text: str) -> list[str]:
     return text.replace(";", " ").split()
 
 
+def _refuse_table_of_animals(table: Table) -> None:
+    """Refuse a table whose identities or splits would be passed over: all its images would be for training."""
+    found = [name for name in OF_ANIMALS if name in table.unknown]
+    if found and "pid" not in table.columns:
+        raise DataError(
+            f"{table.file} must have a column pid to be read as a manifest, as it has {' and '.join(found)}; read it "
+            "with --format wildlife, or name these columns pid and split"
+        )
+
+
 def _samples(table: Table) -> tuple[list[Sample], list[str]]:
     files, pids, camids = image_files(table), numbers(table, "pid"), numbers(table, "camid")
-    tracklets, notes = numbers(table, "tracklet"), []
-    known = {(t, c) for t, c in zip(tracklets, camids, strict=True) if t is not None and c is not None}
-    if len(known) > len({t for t, _ in known}):
-        tracklets = _of_each_camera(tracklets, camids)
-        notes.append(f"some tracklets of {table.file} stand in several cameras: each camera's are taken for its own")
+    notes: list[str] = []
+    tracklets = of_each_camera(numbers(table, "tracklet"), camids, table.file, notes)
     return list(map(Sample, files, pids, camids, timestamps(table), tracklets, boxes(table))), notes
-
-
-def _of_each_camera(tracklets: Sequence[int | None], camids: Sequence[int | None]) -> list[int | None]:
-    """Number each camera's tracklets apart, as trackers do that start at 1 in every camera."""
-    keys = [(-1 if c is None else c, t) for c, t in zip(camids, tracklets, strict=True)]
-    found = sorted({(c, t) for c, t in keys if t is not None})
-    numbers_of: dict[tuple[int, int | None], int] = {key: number for number, key in enumerate(found)}
-    return [numbers_of.get(key) for key in keys]
 
 
 def _rows_of_splits(table: Table) -> dict[str, list[int]]:
@@ -98,23 +102,6 @@ def _refuse_twice(table: Table, split: str, rows: Sequence[int], samples: Sequen
             raise DataError(
                 f"{table.place(before)} and {table.place(row)} both name {sample.path}{box} in {split}; "
                 "keep one of them"
-            )
-
-
-def _refuse_mixed_tracklets(table: Table, samples: Sequence[Sample]) -> None:
-    """Refuse a tracklet of two identities; a row where that is not known goes with any."""
-    if "tracklet" not in table.columns:
-        return
-    first: dict[int, tuple[int, int]] = {}
-    for row, sample in enumerate(samples):
-        if sample.tracklet is None or sample.pid is None:
-            continue
-        before, found = first.setdefault(sample.tracklet, (row, sample.pid))
-        if found != sample.pid:
-            raise DataError(
-                f"a tracklet shows one identity in one camera, but {table.place(before)} and {table.place(row)} "
-                f"give tracklet {table['tracklet'][row]} pid {table['pid'][before]} and {table['pid'][row]}; "
-                "give each tracklet its own number or name"
             )
 
 

@@ -2,11 +2,12 @@
 
 import math
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 
+from resight.data.lists import is_file
 from resight.data.manifest_table import BOX_COLUMNS, Table
-from resight.data.numbering import number_names, whole_number
+from resight.data.numbering import is_too_large, number_names, too_large, whole_number
+from resight.data.times import iso_seconds
 from resight.errors import DataError
 from resight.types import JUNK_PID, Box
 
@@ -50,14 +51,14 @@ def _files_in(folder: Path, names: set[str]) -> set[str]:
         except (OSError, ValueError):
             found = set()
     # A file system that ignores case or spells accents its own way knows files that its listing writes otherwise.
-    return found | {name for name in names - found if name not in ("", "..") and (folder / name).is_file()}
+    return found | {name for name in names - found if name not in ("", "..") and is_file(folder / name)}
 
 
 def numbers(table: Table, column: str) -> list[int | None]:
     """Read a column of integers, or number the names in it; an empty cell is None, and -1 in `pid` is junk.
 
     Raises:
-        DataError: an integer is below 0.
+        DataError: an integer is below 0, or does not fit into 64 bits.
     """
     texts = table[column]
     junk = column == "pid"
@@ -68,6 +69,10 @@ def numbers(table: Table, column: str) -> list[int | None]:
         raise DataError(
             f"{table.place(row)} has {column} {texts[row]}, which must be 0 or more, or empty where it is not known"
         )
+    large = {text for text, number in known.items() if is_too_large(number)}
+    if large:
+        row = next(row for row, text in enumerate(texts) if text in large)
+        raise too_large(f"{table.place(row)} has {column}", texts[row])
     return [known.get(text) for text in texts]
 
 
@@ -88,30 +93,26 @@ def timestamps(table: Table) -> list[float | None]:
 
 
 def _seconds(text: str) -> float | None:
-    """Read a number or an ISO date; NaN where it is neither. Without a zone it is in UTC, the same on any machine."""
+    """Read a number or an ISO date; NaN where it is neither."""
     if not text:
         return None
     try:
         return float(text)
     except ValueError:
-        pass
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return math.nan
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        seconds = iso_seconds(text)
+        return math.nan if seconds is None else seconds
 
 
 def boxes(table: Table) -> list[Box | None]:
     """Read left, top, width and height where a row has them; a box may stick out of its image.
 
     Raises:
-        DataError: a row has some of the four only, or one is no whole number, or width or height is below 1.
+        DataError: a row has some of the four only, or one is no whole number of 64 bits, or width or height is below 1.
     """
     if not any(column in table.columns for column in BOX_COLUMNS):
         return [None] * len(table)
     columns = [table[column] for column in BOX_COLUMNS]
-    known = {text: whole_number(text) for column in columns for text in set(column)}
+    known = {text: _pixels(text) for column in columns for text in set(column)}
     found: list[Box | None] = []
     for row, cells in enumerate(zip(*columns, strict=True)):
         left, top, width, height = (known[cell] for cell in cells)
@@ -122,6 +123,11 @@ def boxes(table: Table) -> list[Box | None]:
         else:
             found.append((left, top, width, height))
     return found
+
+
+def _pixels(text: str) -> int | None:
+    number = whole_number(text)
+    return None if number is None or is_too_large(number) else number
 
 
 def _bad_box(table: Table, row: int, cells: tuple[str, ...]) -> DataError:
@@ -135,7 +141,9 @@ def _bad_box(table: Table, row: int, cells: tuple[str, ...]) -> DataError:
     column, cell = next(
         (column, cell)
         for column, cell in zip(BOX_COLUMNS, cells, strict=True)
-        if (number := whole_number(cell)) is None or (column in ("width", "height") and number < 1)
+        if (number := _pixels(cell)) is None or (column in ("width", "height") and number < 1)
     )
+    if is_too_large(whole_number(cell) or 0):
+        return too_large(f"{table.place(row)} has {column}", cell)
     more = ", 1 or more" if column in ("width", "height") else ""
     return DataError(f"{table.place(row)} has {column} '{cell}', which must be a whole number of pixels{more}")

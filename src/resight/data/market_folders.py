@@ -18,6 +18,9 @@ FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding
 LOOKED_AT = 5
 """How many file names the data sets are told apart by."""
 
+ANY_CAMERA = re.compile(r"\d+_c(?P<camid>\d+)_\d+")
+"""Names like those of CUHK03-NP, which has two cameras; with others they are of some other data set."""
+
 
 @dataclass(frozen=True, slots=True)
 class Naming:
@@ -39,15 +42,24 @@ NAMINGS = {
 
 
 def format_of(path: Path) -> str | None:
-    """Name the format of the three folders at `path` by the first file names, or None if none of the three is there."""
+    """Name the format of the three folders at `path` by the first file names, or None if none of the three is there.
+
+    Other layouts have a folder `query` too: where it is alone, a name must follow some format's.
+    """
     folders = [path / folder for folder in FOLDERS.values() if (path / folder).is_dir()]
-    if not folders:
-        return None
-    names = next((names for names in map(_first_names, folders) if names), [])
-    for format, naming in NAMINGS.items():
-        if any(naming.pattern.fullmatch(name) for name in names):
-            return format
-    return "market1501"
+    found = next(((folder, names) for folder in folders if (names := _first_names(folder, LOOKED_AT))), None)
+    if found is not None:
+        folder, names = found
+        for format, naming in NAMINGS.items():
+            if any(naming.pattern.fullmatch(name) for name in names):
+                return "market1501" if format == "cuhk03np" and _has_other_cameras(folder) else format
+    return "market1501" if {folder.name for folder in folders} - {FOLDERS["query"]} else None
+
+
+def _has_other_cameras(folder: Path) -> bool:
+    """Tell whether any name in `folder` has a camera that CUHK03-NP lacks, which the first few may not show."""
+    cameras = (parts["camid"] for name in _first_names(folder) if (parts := ANY_CAMERA.fullmatch(name)))
+    return any(camera not in ("1", "2") for camera in cameras)
 
 
 def read_folders(path: Path, format: str, protocol: EvaluationProtocol, *, notes: tuple[str, ...] = ()) -> Dataset:
@@ -67,12 +79,12 @@ def read_folders(path: Path, format: str, protocol: EvaluationProtocol, *, notes
     return Dataset(path, format, train, query, gallery, tuple(said), protocol=protocol)
 
 
-def _first_names(folder: Path) -> list[str]:
-    """Give the names, up to the first dot, of the first few images that the file system lists, whatever its order."""
+def _first_names(folder: Path, count: int | None = None) -> list[str]:
+    """Give the names, up to the first dot, of the first images that the file system lists, whatever its order."""
     try:
         with os.scandir(folder) as entries:
             images = (entry.name for entry in entries if is_image(Path(entry.name)) and not entry.name.startswith("."))
-            return [name.split(".")[0] for name in islice(images, LOOKED_AT)]
+            return [name.split(".")[0] for name in islice(images, count)]
     except OSError:  # which `read` reports
         return []
 

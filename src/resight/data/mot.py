@@ -38,6 +38,12 @@ def matches(path: Path) -> bool:
     return path.is_dir() and next(sequence_folders(path), None) is not None
 
 
+def matches_detections(path: Path) -> bool:
+    """Say no: sequences are read by their ground truth unless their detections are asked for."""
+    del path
+    return False
+
+
 def read(path: Path) -> Dataset:
     """Read the ground truth of each sequence, or its detections where it has none; all are training images.
 

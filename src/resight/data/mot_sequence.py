@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from resight.data.decode import clipped
-from resight.data.folder import images_in
+from resight.data.folder import folders_in, images_in
 from resight.data.lists import list_lines
 from resight.errors import DataError
 from resight.types import Box
@@ -60,7 +60,7 @@ def sequence_folders(path: Path) -> Iterator[Path]:
         return
     for part in (path, *(path / name for name in PARTS)):
         if part.is_dir():
-            yield from (child for child in part.iterdir() if _is_sequence(child))
+            yield from (child for child in folders_in(part) if _is_sequence(child))
 
 
 def _is_sequence(folder: Path) -> bool:

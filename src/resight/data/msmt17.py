@@ -10,10 +10,12 @@ and of the lists' copies in public repositories (MSMT17-Dataset by SamvitJ), fro
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
-from resight.data.folder import images_below, passed_over_note
-from resight.data.lists import Placed, list_lines, refuse_shared_identities, refuse_twice
+from resight.data.folder import folders_in, images_below, passed_over_note
+from resight.data.lists import Placed, filled_list, is_file, refuse_shared_identities, refuse_twice
+from resight.data.sized_tests import first_image
 from resight.errors import DataError
 from resight.protocols import PROTOCOLS
 from resight.types import Dataset, Sample, Split
@@ -30,10 +32,13 @@ RECORDING = 10_000
 
 PARTS = ("morning", "noon", "afternoon")
 EXAMPLE = "0000/0000_000_01_0303morning_0008_0.jpg 0"
-LINE = re.compile(
-    r"(?P<image>(?P<folder>\d{4})/(?P<pid>\d{4})_\d+_(?P<camid>\d{2})_(?P<day>\d{4})(?P<part>morning|noon|afternoon)"
-    r"_(?P<number>\d{4})_\d+(_ex)?\.\w+)\s+(?P<label>\d+)"
+IMAGE = re.compile(
+    r"(?P<folder>\d{4})/(?P<pid>\d{4})_\d+_(?P<camid>\d{2})_(?P<day>\d{4})(?P<part>morning|noon|afternoon)"
+    r"_(?P<number>\d{4})_\d+(_ex)?\.\w+"
 )
+LINE = re.compile(rf"(?P<image>{IMAGE.pattern})\s+(?P<label>\d+)")
+LOOKED_AT = 5
+"""How many folders of people are looked into to tell the layout without its lists."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +51,27 @@ class _Half:
 
 
 def matches(path: Path) -> bool:
-    """Tell whether `path` holds one of the four lists or a folder of V2."""
-    lists = [name for names in LISTS.values() for name in names]
-    return any((path / name).is_file() for name in lists) or any((path / name).is_dir() for name in FOLDERS[1])
+    """Tell whether `path` holds one of the four lists and one of the folders of images."""
+    return len(_missing_lists(path)) < len(_list_names()) and bool(_folders_there(path))
+
+
+def lacks(path: Path) -> list[str]:
+    """Name the lists that are missing where the images lie, and are named, as in this layout."""
+    people = (person for folder in _folders_there(path) for person in islice(folders_in(folder), LOOKED_AT))
+    named = any(IMAGE.fullmatch(f"{person.name}/{first_image(person)}") for person in people)
+    return _missing_lists(path) if named else []
+
+
+def _list_names() -> list[str]:
+    return [name for names in LISTS.values() for name in names]
+
+
+def _missing_lists(path: Path) -> list[str]:
+    return [name for name in _list_names() if not (path / name).is_file()]
+
+
+def _folders_there(path: Path) -> list[Path]:
+    return [path / name for names in FOLDERS for name in names if (path / name).is_dir()]
 
 
 def read(path: Path) -> Dataset:
@@ -106,10 +129,7 @@ def _read_half(root: Path, folder: Path, splits: Sequence[str], notes: list[str]
 
 
 def _read_list(file: Path, half: _Half) -> list[Placed]:
-    placed = [(place, _sample(place, line, half)) for place, line in list_lines(file)]
-    if not placed:
-        raise DataError(f"{file} must list the images of its split, and is empty; put the one that was shipped there")
-    return placed
+    return [(place, _sample(place, line, half)) for place, line in filled_list(file)]
 
 
 def _sample(place: str, line: str, half: _Half) -> Sample:
@@ -122,7 +142,7 @@ def _sample(place: str, line: str, half: _Half) -> Sample:
             f"{parts['pid']} and {parts['label']}; put the list that was shipped there"
         )
     image = half.folder / parts["image"]
-    if image not in half.images and not image.is_file():
+    if image not in half.images and not is_file(image):
         raise DataError(f"{place} lists {image}, which is no file; put it there or take the line out")
     # The recordings are of 13 and 14 January and of 2 and 3 March: month, day and part give their order in the year.
     recording = int(parts["day"]) * len(PARTS) + PARTS.index(parts["part"])

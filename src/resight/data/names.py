@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from resight.data.numbering import identity_or_camera
 from resight.errors import DataError
 from resight.types import Sample
 
@@ -13,13 +14,15 @@ def parse_name(image: Path, pattern: re.Pattern[str], format: str, example: str,
     `place` stands for the file in the error, where its path alone does not say where it was named.
 
     Raises:
-        DataError: the name does not follow the pattern.
+        DataError: the name does not follow the pattern, or identity or camera does not fit into 64 bits.
     """
     parts = pattern.fullmatch(image.name.split(".")[0])
     if parts is None:
         raise DataError(
             f"{place or image} must be named like {example} (identity, camera, frame) to be read as {format}; "
-            "rename it, or use --format folder for images without identities"
+            "rename it, or list the images in a manifest (docs/data.md), or use --format folder for images without "
+            "identities"
         )
     frame = parts.groupdict().get("frame")
-    return Sample(image, int(parts["pid"]), int(parts["camid"]), None if frame is None else float(frame))
+    pid, camid = (identity_or_camera(parts[name], place or str(image)) for name in ("pid", "camid"))
+    return Sample(image, pid, camid, None if frame is None else float(frame))

@@ -4,6 +4,9 @@ from collections.abc import Iterator, Sequence
 
 from resight.types import JUNK_PID, Dataset, Sample, Split
 
+NOT_PUBLISHED = "this is not the data set as published"
+DO_NOT_COMPARE = "do not compare with published scores"
+
 
 def differences(dataset: Dataset) -> list[str]:
     """Name each count in which a data set is not what its protocol's `official` counts say, one sentence each.
@@ -24,18 +27,20 @@ def differences(dataset: Dataset) -> list[str]:
         ):
             if right is not None and count not in (0, right):
                 kind = one if count == 1 else more
-                sentences.append(
-                    f"{name} has {count:,} {kind}, {dataset.protocol.name}'s own description counts {right:,}"
-                )
+                sentences.append(f"{name} has {count:,} {kind} (published: {right:,})")
     return sentences
 
 
 def not_as_published(dataset: Dataset) -> str | None:
     """Say in one line that, and how, a data set is not the one its protocol was published with; None where it is."""
-    found = differences(dataset)
+    return in_one_line(differences(dataset))
+
+
+def in_one_line(found: Sequence[str]) -> str | None:
+    """Say in one line what the differences mean; None where there are none."""
     if not found:
         return None
-    return f"this is not the data set as published: {'; '.join(found)}; do not compare with published scores"
+    return f"{NOT_PUBLISHED}: {'; '.join(found)}; {DO_NOT_COMPARE}"
 
 
 def _parts(dataset: Dataset) -> Iterator[tuple[str, Sequence[Sample]]]:

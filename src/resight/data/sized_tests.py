@@ -5,23 +5,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 
 from resight.data.decode import image_suffixes
-from resight.errors import DataError
 from resight.types import Sample, Split, TestSet
-
-
-def image_files(folder: Path) -> dict[str, Path]:
-    """Give the visible images in `folder` by their names, from one listing, without a look at each file.
-
-    Raises:
-        DataError: the folder cannot be listed.
-    """
-    suffixes = tuple(image_suffixes())
-    try:
-        # Paths as iterdir makes them are had several times as fast as by joining folder and name.
-        files = {file.name: file for file in folder.iterdir()}
-    except OSError as error:
-        raise DataError(f"{folder} cannot be listed: {error.strerror}") from error
-    return {name: file for name, file in files.items() if name.lower().endswith(suffixes) and not name.startswith(".")}
 
 
 def first_image(folder: Path) -> str:

@@ -16,8 +16,10 @@ protocol from Liu et al., Deep Relative Distance Learning, CVPR 2016.
 import re
 from pathlib import Path
 
+from resight.data.folder import by_stem, images_in
 from resight.data.lists import Placed, filled_list, refuse_shared_identities, refuse_twice
-from resight.data.sized_tests import image_files, splits_and_tests
+from resight.data.numbering import identity_or_camera
+from resight.data.sized_tests import first_image, splits_and_tests
 from resight.errors import DataError
 from resight.protocols import PROTOCOLS
 from resight.types import Dataset, Sample, Split
@@ -26,11 +28,22 @@ IMAGES, LISTS = "image", "train_test_split"
 TRAIN_LIST = "train_list.txt"
 TEST_LISTS = {"small": "test_list_800.txt", "medium": "test_list_1600.txt", "large": "test_list_2400.txt"}
 LINE = re.compile(r"(?P<image>[^\s/.]+)\s+(?P<pid>\d+)")
+NAME = re.compile(r"\d{7}\.jpg")
 
 
 def matches(path: Path) -> bool:
-    """Tell whether `path` holds the layout's folders of images and of lists."""
-    return (path / IMAGES).is_dir() and (path / LISTS).is_dir()
+    """Tell whether `path` holds the layout's folder of images and one of its lists."""
+    return (path / IMAGES).is_dir() and len(_missing_lists(path)) < 1 + len(TEST_LISTS)
+
+
+def lacks(path: Path) -> list[str]:
+    """Name the lists that are missing where the images lie, and are named, as in this layout."""
+    return _missing_lists(path) if NAME.fullmatch(first_image(path / IMAGES)) else []
+
+
+def _missing_lists(path: Path) -> list[str]:
+    names = [f"{LISTS}/{name}" for name in (TRAIN_LIST, *TEST_LISTS.values())]
+    return [name for name in names if not (path / name).is_file()]
 
 
 def read(path: Path) -> Dataset:
@@ -41,9 +54,10 @@ def read(path: Path) -> Dataset:
             IDENTITY`, names an image that is not there or one that stood in it before, or an identity is in train and
             test.
     """
-    if not matches(path):
+    if not ((path / IMAGES).is_dir() and (path / LISTS).is_dir()):
         raise DataError(f"{path} must hold the folders {IMAGES} and {LISTS} to be read as vehicleid")
-    present = image_files(path / IMAGES)
+    images, _ = images_in(path / IMAGES)
+    present = by_stem(images)
     train = _read_list(path, TRAIN_LIST, present)
     notes: list[str] = []
     tests = {}
@@ -57,8 +71,8 @@ def read(path: Path) -> Dataset:
         tests[size] = (samples, samples)
     query, gallery, sets = splits_and_tests(tests, key=lambda sample: sample.path)
     listed = {sample.path for samples in ([sample for _, sample in train], query) for sample in samples}
-    if len(listed) < len(present):
-        notes.append(f"{len(present) - len(listed)} images in {path / IMAGES} passed over: in no list that is read")
+    if len(listed) < len(images):
+        notes.append(f"{len(images) - len(listed)} images in {path / IMAGES} passed over: in no list that is read")
     split = Split("train", tuple(sample for _, sample in train))
     return Dataset(path, "vehicleid", split, query, gallery, tuple(notes), sets, PROTOCOLS["vehicleid"])
 
@@ -73,8 +87,8 @@ def _sample(place: str, line: str, folder: Path, present: dict[str, Path]) -> Sa
     parts = LINE.fullmatch(line)
     if parts is None:
         raise DataError(f"{place} must be like '0000001 1' (image, identity) to be read as vehicleid, got '{line}'")
-    name = parts["image"] + ".jpg"
-    image = present.get(name)
+    image = present.get(parts["image"].casefold())
     if image is None:
-        raise DataError(f"{place} names {folder / name}, which is no file; put the image there or take the line out")
-    return Sample(image, int(parts["pid"]))
+        missing = folder / f"{parts['image']}.jpg"
+        raise DataError(f"{place} names {missing}, which is no file; put the image there or take the line out")
+    return Sample(image, identity_or_camera(parts["pid"], place))

@@ -24,7 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from resight.data.folder import images_in, passed_over_note
-from resight.data.lists import Placed, filled_list, refuse_shared_identities, refuse_twice
+from resight.data.lists import Placed, filled_list, list_lines, refuse_shared_identities, refuse_twice
 from resight.data.names import parse_name
 from resight.data.sized_tests import first_image
 from resight.errors import DataError
@@ -57,14 +57,15 @@ def read(path: Path) -> Dataset:
     """Read what the lists name, or, where there is no list at all, all that is in the folders.
 
     A split without a folder is empty. `timestamp` is the frame number. Tracklets are known of gallery images, and of
-    query images by their names, where `test_track.txt` is there. What was passed over stands in the notes. A data set
-    that only borrows the layout, with none of the further files of VeRi-776, has the general protocol.
+    query images by their names, where `test_track.txt` is there; its lines that name what is no gallery image, images
+    of several vehicles or cameras, or an image of another tracklet are left out. What was passed over stands in the
+    notes. A data set that only borrows the layout, with none of the further files of VeRi-776, has the general
+    protocol.
 
     Raises:
         DataError: none of the folders is there; a folder or list is empty; some lists are there but not that of a
             folder; a listed image is missing or listed twice; a name does not follow the pattern; an identity is in
-            train and test; or a tracklet names what is no gallery image, images of several vehicles or cameras, or an
-            image of another tracklet.
+            train and test.
     """
     folders = FOLDERS if _there(path, FOLDERS) or not _there(path, RENAMED) else RENAMED
     if not _there(path, folders):
@@ -76,7 +77,7 @@ def read(path: Path) -> Dataset:
         notes.append(f"there are no lists such as {LISTS['train']} in {path}, so all images in {names} are taken")
     placed = {name: _read_split(path, name, folders[name], notes, listed=listed) for name in LISTS}
     refuse_shared_identities(placed["train"], [*placed["query"], *placed["gallery"]])
-    tracklet = _read_tracks(path / TRACKS, placed["gallery"])
+    tracklet = _read_tracks(path / TRACKS, placed["gallery"], notes)
     train, query, gallery = (
         Split(name, tuple(replace(s, tracklet=tracklet.get(s.path.name)) if name != "train" else s for _, s in samples))
         for name, samples in placed.items()
@@ -125,30 +126,37 @@ def _read_list(names: Path, images: list[Path], folder: Path, notes: list[str]) 
     return placed
 
 
-def _read_tracks(file: Path, gallery: list[Placed]) -> dict[str, int]:
+def _read_tracks(file: Path, gallery: list[Placed], notes: list[str]) -> dict[str, int]:
     """Number the tracklets from 0 in the order of their lines: file name of an image → its tracklet."""
     if not gallery or not file.is_file():
         return {}
     samples = {sample.path.name: sample for _, sample in gallery}
     tracklet: dict[str, int] = {}
-    places: list[str] = []
-    for place, line in filled_list(file):
+    kept, left_out = 0, []
+    for place, line in list_lines(file):
         # The first word is the tracklet's name; where a copy has left that out, it is an image like the others.
         first, *others = line.split()
         names = [first, *others] if first in samples else others
-        _check_track(place, names, samples)
-        for name in names:
-            before = tracklet.setdefault(name, len(places))
-            if before != len(places):
-                raise DataError(f"{places[before]} and {place} both name {name}; keep it in one tracklet")
-        places.append(place)
+        fault = _fault(names, samples, tracklet)
+        if fault:
+            left_out.append(f"{place} {fault}")
+            continue
+        tracklet.update(dict.fromkeys(names, kept))
+        kept += 1
+    if left_out:
+        notes.append(f"{len(left_out)} tracklets left out: {left_out[0]}{', and so on' * (len(left_out) > 1)}")
     return tracklet
 
 
-def _check_track(place: str, names: list[str], samples: dict[str, Sample]) -> None:
-    unknown = [name for name in names if name not in samples]
-    if unknown or not names:
-        what = f"names '{unknown[0]}'" if unknown else "names no image"
-        raise DataError(f"{place} {what}, but a tracklet must be a name and images of the gallery; correct the line")
+def _fault(names: list[str], samples: dict[str, Sample], tracklet: dict[str, int]) -> str:
+    """Say why these images are no tracklet, or "" where they are one."""
+    if not names:
+        return "names no image"
+    for name in names:
+        if name not in samples:
+            return f"names '{name}', which is no image of the gallery"
+        if name in tracklet:
+            return f"names {name}, as a line before it does"
     if len({(samples[name].pid, samples[name].camid) for name in names}) > 1:
-        raise DataError(f"{place} names images of several vehicles or cameras; a tracklet must show one in one camera")
+        return "names images of several vehicles or cameras"
+    return ""

@@ -25,10 +25,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 
+from resight.data.folder import by_stem, folders_in, images_in
 from resight.data.lists import Placed, filled_list, refuse_shared_identities, refuse_twice
-from resight.data.sized_tests import first_image, image_files, splits_and_tests
+from resight.data.numbering import identity_or_camera, is_too_large, too_large
+from resight.data.sized_tests import first_image, splits_and_tests
 from resight.errors import DataError
 from resight.protocols import PROTOCOLS
 from resight.types import Dataset, Sample, Split
@@ -37,8 +40,11 @@ IMAGES, LISTS, TABLE = "images", "train_test_split", "vehicle_info.txt"
 TRAIN_LISTS = ("train_list.txt", "train_list_start0.txt")
 SIZES = {"small": 3000, "medium": 5000, "large": 10000}
 TEST_LISTS = (("test_{}_query.txt", "test_{}.txt"), ("test_{}_id_query.txt", "test_{}_id.txt"))
-LINE = re.compile(r"(?P<key>(?P<pid>\d+)/[^/\s.]+)(?:\.jpg)?(?:\s+\d+\s+(?P<camid>\d+))?")
+LINE = re.compile(r"(?P<key>(?P<pid>\d+)/[^/\s.]+)(?i:\.jpg)?(?:\s+\d+\s+(?P<camid>\d+))?")
 COLUMNS = ("id/image", "Camera ID", "Time")
+IDENTITY = re.compile(r"\d{5}")
+LOOKED_AT = 5
+"""How many folders of identities are looked at to tell the layout without its lists."""
 
 COPIED_TRAIN = ("bounding_box_train", "train_set")
 COPIED_TESTS = {
@@ -53,16 +59,29 @@ COPIED_EXAMPLE = "00001_c2_000001.jpg"
 
 @dataclass(frozen=True, slots=True)
 class _Tree:
-    """The images that are there, by names as `00001/000001`, and what the table says of each: camera and time."""
+    """The images that are there, by names as `00001/000001`, and what the table says of each: camera and time.
+
+    Names are in lower case. `images`: how many there are.
+    """
 
     root: Path
+    images: int
     present: dict[str, Path]
-    table: dict[str, tuple[int, float | None]]
+    table: dict[str, tuple[str, float | None]]
 
 
 def matches(path: Path) -> bool:
-    """Tell whether `path` holds the folders of images and of lists, or the copied folders with names as copied."""
-    return _is_official(path) or _is_copied(path)
+    """Tell whether `path` holds the folder of images and one of the lists, or copied folders with names as copied."""
+    return (_is_official(path) and _has_list(path / LISTS)) or _is_copied(path)
+
+
+def lacks(path: Path) -> list[str]:
+    """Name the lists that are missing where the images lie in folders as in this layout."""
+    if not (path / IMAGES).is_dir() or _has_list(path / LISTS):
+        return []
+    named = any(IDENTITY.fullmatch(folder.name) for folder in islice(folders_in(path / IMAGES), LOOKED_AT))
+    tests = [name.format(count) for count in SIZES.values() for name in TEST_LISTS[0]]
+    return [f"{LISTS}/{name}" for name in (TRAIN_LISTS[0], *tests)] if named else []
 
 
 def read(path: Path) -> Dataset:
@@ -85,6 +104,11 @@ def _is_official(path: Path) -> bool:
     return (path / IMAGES).is_dir() and (path / LISTS).is_dir()
 
 
+def _has_list(folder: Path) -> bool:
+    there = any((folder / name).is_file() for name in TRAIN_LISTS)
+    return there or any(_test_lists(folder, count) is not None for count in SIZES.values())
+
+
 def _copied_folders(path: Path) -> list[Path]:
     names = [*COPIED_TRAIN, *(name for pair in COPIED_TESTS.values() for name in pair)]
     return [path / name for name in names if (path / name).is_dir()]
@@ -97,7 +121,7 @@ def _is_copied(path: Path) -> bool:
 
 def _read_official(root: Path) -> Dataset:
     notes: list[str] = []
-    tree = _Tree(root, _present(root / IMAGES), _read_table(root / LISTS / TABLE, notes))
+    tree = _Tree(root, *_present(root / IMAGES), _read_table(root / LISTS / TABLE, notes))
     train = _read_list(tree, _first_there(root / LISTS, TRAIN_LISTS))
     tests = {}
     for size, count in SIZES.items():
@@ -111,20 +135,23 @@ def _read_official(root: Path) -> Dataset:
         tests[size] = (_samples(placed[0]), _samples(placed[1]))
     query, gallery, sets = splits_and_tests(tests, key=lambda sample: sample.path)
     listed = {sample.path for samples in (_samples(train), query, gallery) for sample in samples}
-    if len(listed) < len(tree.present):
-        notes.append(
-            f"{len(tree.present) - len(listed)} images in {root / IMAGES} passed over: in no list that is there"
-        )
+    if len(listed) < tree.images:
+        notes.append(f"{tree.images - len(listed)} images in {root / IMAGES} passed over: in no list that is there")
     split = Split("train", tuple(_samples(train)))
     return Dataset(root, "veriwild", split, query, gallery, tuple(notes), sets, PROTOCOLS["veriwild"])
 
 
-def _present(images: Path) -> dict[str, Path]:
-    """List each identity's folder once; 400,000 looks at single files would take minutes on a slow disk."""
+def _present(images: Path) -> tuple[int, dict[str, Path]]:
+    """List each identity's folder once: how many images there are, and where each is."""
     with os.scandir(images) as entries:
         folders = [Path(entry) for entry in entries if entry.is_dir()]
-    files = ((folder.name, name, file) for folder in folders for name, file in image_files(folder).items())
-    return {f"{folder}/{name[:-4]}": file for folder, name, file in files if name.endswith(".jpg")}
+    count = 0
+    present: dict[str, Path] = {}
+    for folder in folders:
+        files, _ = images_in(folder)
+        count += len(files)
+        present |= {f"{folder.name}/{stem}": file for stem, file in by_stem(files).items()}
+    return count, present
 
 
 def _first_there(folder: Path, names: Sequence[str]) -> Path:
@@ -152,35 +179,39 @@ def _sample(place: str, line: str, tree: _Tree) -> Sample:
     if parts is None:
         raise DataError(f"{place} must be like 00001/000001 (identity, image) to be read as veriwild, got '{line}'")
     key = parts["key"]
-    image = tree.present.get(key)
+    image = tree.present.get(key.casefold())
     if image is None:
         missing = tree.root / IMAGES / f"{key}.jpg"
         raise DataError(f"{place} names {missing}, which is no file; put the image there or take the line out")
-    camid, time = tree.table.get(key, (parts["camid"], None))
+    camid, time = tree.table.get(key.casefold(), (parts["camid"], None))
     if camid is None:
         table = tree.root / LISTS / TABLE
         raise DataError(f"{table} must give the camera of {key}, named by {place}; put the one the data set ships with")
-    return Sample(image, int(parts["pid"]), int(camid), time)
+    return Sample(image, identity_or_camera(parts["pid"], place), identity_or_camera(camid, place), time)
 
 
-def _read_table(file: Path, notes: list[str]) -> dict[str, tuple[int, float | None]]:
-    """Read camera and time of each image; the models' names, in whatever encoding, are not looked at."""
+def _read_table(file: Path, notes: list[str]) -> dict[str, tuple[str, float | None]]:
+    """Read camera and time of each image; the models' names, in whatever encoding, are not looked at.
+
+    Where the first line does not name the columns, or otherwise, they are taken to stand in the usual order.
+    """
     if not file.is_file():
         notes.append(f"there is no {file}, so that times are not known")
         return {}
-    header, *lines = file.read_text(encoding="utf-8-sig", errors="replace").splitlines() or [""]
-    if tuple(header.split(";")[:3]) != COLUMNS:
-        raise DataError(f"{file} line 1 must begin with {';'.join(COLUMNS)}, got '{header}'")
-    table, unread = {}, 0
-    for number, line in enumerate(lines, start=2):
-        cells = line.strip().split(";")
-        if cells == [""]:
+    table: dict[str, tuple[str, float | None]] = {}
+    unread = 0
+    for number, line in enumerate(file.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
+        cells = [cell.strip() for cell in line.split(";")]
+        if number == 1 and tuple(cells[:3]) != COLUMNS:
+            notes.append(f"{file} line 1 does not begin with {';'.join(COLUMNS)}: columns taken to stand in this order")
+        is_row = len(cells) >= len(COLUMNS) and cells[1].isdecimal()
+        if cells == [""] or (number == 1 and not is_row):
             continue
-        if len(cells) < len(COLUMNS) or not cells[1].isdecimal():
+        if not is_row:
             raise DataError(f"{file} line {number} must give image, camera and time between semicolons, got '{line}'")
         time = _seconds(cells[2])
         unread += time is None
-        table[cells[0].removesuffix(".jpg")] = (int(cells[1]), time)
+        table[cells[0].casefold().removesuffix(".jpg")] = (cells[1], time)
     if unread:
         notes.append(f"{unread} times in {file} not known: they are not written like 2018-03-11 07:41:20")
     return table
@@ -219,17 +250,20 @@ def _read_copied(root: Path) -> Dataset:
 
 def _read_folder(folder: Path, beyond: int = 0) -> list[Sample]:
     """Read a copied folder; identities are counted from `beyond`."""
-    files = image_files(folder)
+    files, _ = images_in(folder)
     if not files:
         raise DataError(f"{folder} must hold at least one image, and it holds none; fill it or take it away")
-    return [_copied(files[name], beyond) for name in sorted(files)]
+    return [_copied(file, beyond) for file in files]
 
 
 def _copied(file: Path, beyond: int) -> Sample:
     parts = COPIED_NAME.fullmatch(file.name)
     if parts is None:
         raise DataError(f"{file} must be named like {COPIED_EXAMPLE} (identity, camera, image) to be read as veriwild")
-    return Sample(file, beyond + int(parts["pid"]), int(parts["camid"]))
+    pid, camid = (identity_or_camera(parts[name], str(file)) for name in ("pid", "camid"))
+    if is_too_large(beyond + pid):
+        raise too_large(f"{file}, counted from {beyond}, has the number", str(beyond + pid))
+    return Sample(file, beyond + pid, camid)
 
 
 def _samples(placed: Sequence[Placed]) -> list[Sample]:

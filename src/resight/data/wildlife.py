@@ -6,10 +6,12 @@ metadata.csv in the folder of the images, and its column split, from those of Wi
 """
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from resight.data.lists import Placed, refuse_twice
+from resight.data.numbering import in_sorted_order
+from resight.data.tracklets import of_each_camera, refuse_mixed
 from resight.data.wildlife_cells import Row, box_of, image_of, is_day, read_rows, timestamp_of
 from resight.errors import DataError
 from resight.protocols import PROTOCOLS
@@ -19,7 +21,10 @@ FILE = "metadata.csv"
 NEEDED = ("identity", "path")
 SPLITS = ("split", "original_split")
 CAMERAS = ("camera", "camera_id", "station", "trap_id")
-TRACKLETS = ("video", "encounter", "encounter_id")
+TRACKLET = "tracklet"
+NO_TRACKLETS = ("video", "encounter", "encounter_id")
+"""One of these may show several animals: taken for a tracklet, it would make them positives of each other."""
+
 OTHERS = ("image_id", "date", "bbox")
 UNKNOWN = "unknown"
 
@@ -41,7 +46,7 @@ def matches(path: Path) -> bool:
     try:
         with (path / FILE).open(encoding="utf-8-sig", newline="") as file:
             return {name.strip() for name in next(csv.reader(file), [])}.issuperset(NEEDED)
-    except (OSError, UnicodeDecodeError, csv.Error):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, UnicodeDecodeError, csv.Error):
         return False
 
 
@@ -49,11 +54,13 @@ def read(path: Path) -> Dataset:
     """Read the table, `path` itself or metadata.csv in it; paths are absolute or start from the table's folder.
 
     Identities, cameras and tracklets are numbered from 0 in the sorted order of their names; "unknown" and empty ones
-    are None. The column split, or else original_split, gives the splits; a test image is both a query and a gallery
-    image, and never its own answer. Train and test may share identities. `timestamp` is the date in seconds.
+    are None. Tracklets are of a column tracklet alone. The column split, or else original_split, gives the splits; a
+    test image is both a query and a gallery image, and never its own answer. Train and test may share identities.
+    `timestamp` is the date in seconds.
 
     Raises:
-        DataError: the file is no such table, or a row cannot be used; the message names the line.
+        DataError: the file is no such table, a row cannot be used, or a tracklet is of two identities; the message
+            names the line.
     """
     table = path / FILE if path.is_dir() else path
     columns, rows = read_rows(table)
@@ -62,7 +69,7 @@ def read(path: Path) -> Dataset:
         raise DataError(f"{table} must have a column '{missing[0]}', got {', '.join(columns) or 'none'}")
     _refuse_repeated_ids(rows)
     notes: list[str] = []
-    samples = _samples(table.parent, columns, rows, notes)
+    samples = _samples(table, columns, rows, notes)
     members = _members(_first(columns, SPLITS), rows, samples, notes)
     for placed in members.values():
         refuse_twice(placed)
@@ -84,63 +91,42 @@ def _refuse_repeated_ids(rows: Sequence[Row]) -> None:
             raise DataError(f"{before.place} and {row.place} both have image_id '{row['image_id']}'; keep one of them")
 
 
-def _samples(root: Path, columns: Sequence[str], rows: Sequence[Row], notes: list[str]) -> list[Sample]:
+def _samples(table: Path, columns: Sequence[str], rows: Sequence[Row], notes: list[str]) -> list[Sample]:
     camera = _first(columns, CAMERAS)
     pids = _numbers(["" if row["identity"].lower() == UNKNOWN else row["identity"] for row in rows])
     camids = _numbers([row[camera] for row in rows])
-    tracklet = _sound_tracklets(columns, rows, list(zip(pids, camids, strict=True)), notes)
-    tracklets = _numbers([row[tracklet] for row in rows])
-    used = {*NEEDED, *OTHERS, camera, tracklet, _first(columns, SPLITS)}
-    unused = [name or "(no name)" for name in columns if name not in used or not name]
-    if unused:
-        notes.append(f"columns not used: {', '.join(unused)}")
+    tracklets = of_each_camera(_numbers([row[TRACKLET] for row in rows]), camids, table, notes)
+    _note_unused(columns, {*NEEDED, *OTHERS, TRACKLET, camera, _first(columns, SPLITS)}, notes)
     days = sum(is_day(row) for row in rows)
     if camera and days:
         notes.append(
             f"{days} dates have no time of day, so that one camera's images of a day seem to be of one moment; "
             "leave miner.same_time off"
         )
-    return [
-        Sample(image_of(row, root), pid, camid, timestamp_of(row), tracklet_number, box_of(row))
-        for row, pid, camid, tracklet_number in zip(rows, pids, camids, tracklets, strict=True)
+    samples = [
+        Sample(image_of(row, table.parent), pid, camid, timestamp_of(row), tracklet, box_of(row))
+        for row, pid, camid, tracklet in zip(rows, pids, camids, tracklets, strict=True)
     ]
+    refuse_mixed(samples, "identity", lambda row, column: rows[row][column], lambda row: rows[row].place)
+    return samples
+
+
+def _note_unused(columns: Sequence[str], used: set[str], notes: list[str]) -> None:
+    unused = [name or "(no name)" for name in columns if name not in used or not name]
+    if unused:
+        notes.append(f"columns not used: {', '.join(unused)}")
+    doubtful = [name for name in unused if name in NO_TRACKLETS]
+    if doubtful:
+        notes.append(
+            f"{' and '.join(doubtful)} not taken for tracklets, since several animals may be in one; where each value "
+            "shows one animal by one camera, name the column tracklet"
+        )
 
 
 def _numbers(names: Sequence[str]) -> list[int | None]:
-    """Number the names from 0 in sorted order; an empty one is None."""
-    numbers = {name: number for number, name in enumerate(sorted({*names} - {""}))}
+    """Number the names, be they integers or not, from 0 in sorted order; an empty one is None."""
+    numbers = in_sorted_order({*names} - {""})
     return [numbers.get(name) for name in names]
-
-
-def _sound_tracklets(
-    columns: Sequence[str], rows: Sequence[Row], facts: Sequence[tuple[int | None, int | None]], notes: list[str]
-) -> str:
-    """Name the first column of which each value shows one identity by one camera, "" where there is none.
-
-    `facts`: identity and camera of each row. Videos of a herd, or numbered anew for each animal, are no tracklets.
-    """
-    for column in (name for name in TRACKLETS if name in columns):
-        mixed = next(_mixed(column, rows, facts), None)
-        if mixed is None:
-            return column
-        notes.append(
-            f"column {column} not used as tracklet: {mixed[0].place} and {mixed[1].place} are of different "
-            f"identities or cameras, and have {column} '{mixed[1][column]}' both"
-        )
-    return ""
-
-
-def _mixed(
-    column: str, rows: Sequence[Row], facts: Sequence[tuple[int | None, int | None]]
-) -> Iterator[tuple[Row, Row]]:
-    """Find rows with one value but two identities or cameras; what is not known goes with any."""
-    first: dict[tuple[str, int], tuple[Row, int]] = {}
-    for row, known in zip(rows, facts, strict=True):
-        for kind, number in enumerate(known):
-            if row[column] and number is not None:
-                before, found = first.setdefault((row[column], kind), (row, number))
-                if found != number:
-                    yield before, row
 
 
 def _members(column: str, rows: Sequence[Row], samples: Sequence[Sample], notes: list[str]) -> dict[str, list[Placed]]:

@@ -4,10 +4,12 @@ import os
 import re
 from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from resight.data.csv_file import read_csv
+from resight.data.lists import is_file
+from resight.data.numbering import is_too_large
+from resight.data.times import iso_seconds
 from resight.errors import DataError
 from resight.types import Box
 
@@ -15,6 +17,8 @@ NOT_KNOWN = frozenset({"", "nan", "nat", "none", "null", "<na>"})
 """How tables write an empty cell, in lower case."""
 
 DATE = re.compile(r"\d{4}(-\d\d){0,2}")
+YEAR = re.compile(r"(\d{4})\.0+")
+"""A year in a column of numbers that has gaps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ def image_of(row: Row, root: Path) -> Path:
     if not row["path"]:
         raise DataError(f"{row.place} has no path; fill it or take the row out")
     image = Path(os.path.normpath(root / row["path"]))
-    if not image.is_file():
+    if not is_file(image):
         raise DataError(f"{row.place} names {image}, which is no file; paths start from the table's folder")
     return image
 
@@ -65,7 +69,7 @@ def box_of(row: Row) -> Box | None:
     """Read "[x, y, w, h]", of numbers that need not be whole, and round the edges; what sticks out at 0 is cut off.
 
     Raises:
-        DataError: it is nothing like that, or holds no pixel.
+        DataError: it is nothing like that, holds no pixel, or does not fit into 64 bits.
     """
     text = row["bbox"]
     if not text:
@@ -76,6 +80,8 @@ def box_of(row: Row) -> Box | None:
         right, bottom = round(x + width), round(y + height)
     except (ValueError, OverflowError) as error:
         raise DataError(f"{row.place} has bbox '{text}', which must be four numbers: [x, y, width, height]") from error
+    if any(map(is_too_large, (left, top, right, bottom))):
+        raise DataError(f"{row.place} has bbox '{text}', which is larger than any image; mend it or take the row out")
     if left >= right or top >= bottom:
         raise DataError(f"{row.place} has bbox '{text}', which holds no pixel; mend it or take the row out")
     return left, top, right - left, bottom - top
@@ -91,16 +97,20 @@ def timestamp_of(row: Row) -> float | None:
     """
     if not row["date"]:
         return None
-    text = row["date"].replace("/", "-")
-    try:
-        moment = datetime.fromisoformat(text + "-01-01"[len(text) - 4 :] if DATE.fullmatch(text) else text)
-    except ValueError as error:
+    text = _date(row)
+    seconds = iso_seconds(text + "-01-01"[len(text) - 4 :] if DATE.fullmatch(text) else text)
+    if seconds is None:
         raise DataError(
             f"{row.place} has date '{row['date']}', which must be like 2020-05-31, 2020/05/31 or 2020-05-31 12:00:00"
-        ) from error
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        )
+    return seconds
 
 
 def is_day(row: Row) -> bool:
     """Tell whether the row has a date without a time of day."""
-    return DATE.fullmatch(row["date"].replace("/", "-")) is not None
+    return DATE.fullmatch(_date(row)) is not None
+
+
+def _date(row: Row) -> str:
+    year = YEAR.fullmatch(row["date"])
+    return year[1] if year else row["date"].replace("/", "-")
