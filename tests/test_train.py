@@ -59,7 +59,8 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 
 def test_a_run_leaves_what_it_promises(people: Path, tmp_path: Path):
     summary = train(people, tmp_path / "run")
-    assert set(summary["untrained"]) == {"mAP", "mINP", "cmc", "queries", "left_out"}
+    figures = {"mAP", "mAP_trapezoid", "mINP", "cmc", "intervals_95", "queries", "left_out", "protocol"}
+    assert set(summary["untrained"]) == figures
     assert set(summary["trained"]["cmc"]) == {"1", "5", "10", "20"}
     assert json.loads((tmp_path / "run" / "summary.json").read_text()) == summary
     events = read_events(tmp_path / "run" / "log.jsonl")
