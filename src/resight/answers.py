@@ -16,6 +16,7 @@ from torch import Tensor
 
 from resight.errors import DataError
 from resight.protocols import EvaluationProtocol
+from resight.sparse_rows import runs
 from resight.types import JUNK_PID, UNKNOWN_CAMID, UNKNOWN_TRACKLET, Split
 
 Pairs = tuple[Int[Tensor, " p"], Int[Tensor, " p"]]
@@ -140,8 +141,7 @@ class _Index:
         if unknown is not None:
             count[wanted == unknown] = 0
         rows = np.repeat(np.arange(len(wanted)), count)
-        place = np.arange(len(rows)) - np.repeat(count.cumsum() - count, count)
-        return rows, self.order[np.repeat(first, count) + place]
+        return rows, self.order[runs(first, count)]
 
 
 def _real_path(path: Path, folders: dict[str, str]) -> str:

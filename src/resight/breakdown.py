@@ -11,6 +11,7 @@ from torch import Tensor
 from resight.answers import Answers, Pairs, without
 from resight.metrics import QueryMetrics, retrieval_metrics, right_ranks
 from resight.retrieval_result import CameraPair
+from resight.sparse_rows import runs
 from resight.types import JUNK_PID, UNKNOWN_CAMID
 
 BOOTSTRAP_REPEATS = 1000
@@ -64,7 +65,7 @@ class DrawnGalleries:
         order = np.lexsort((self.keys[draw][columns], rows))
         rows, columns = rows[order], columns[order]
         count = np.bincount(rows, minlength=queries)
-        place = np.arange(len(rows)) - np.repeat(count.cumsum() - count, count)
+        place = runs(np.zeros_like(count), count)
         drawn = torch.full((queries, self.shots), -1, dtype=torch.long)
         taken = place < self.shots
         drawn[torch.from_numpy(rows[taken]), torch.from_numpy(place[taken])] = torch.from_numpy(columns[taken])

@@ -20,7 +20,7 @@ from resight.embed import embed
 from resight.errors import ConfigError, DataError
 from resight.evaluate import check_answerable
 from resight.retrieval_result import RetrievalResult
-from resight.scoring import keep_tests, score_tests
+from resight.scoring import keep_tests, own_rows, score_tests
 from resight.types import Dataset, Sample, Split
 
 TALL = 1.4
@@ -130,8 +130,7 @@ class TestImages:
         g = embed(model, self.gallery_pixels, precision=precision, device=device, progress=count)
         if self.query_pixels is not None:
             return embed(model, self.query_pixels, precision=precision, device=device, progress=count), g
-        place = {sample.picture: position for position, sample in enumerate(self.gallery)}
-        return g[torch.tensor([place[sample.picture] for sample in self.query], dtype=torch.long)], g
+        return g[own_rows(self.query, self.gallery)], g
 
     def evaluate(self, model: ReidModel, *, precision: str, device: torch.device) -> RetrievalResult:
         """Score a model by the data set's protocol, in the first of its tests."""
@@ -185,10 +184,7 @@ def check_tests(dataset: Dataset) -> None:
         DataError: one has none.
     """
     for test in dataset.tests:
-        query, gallery = (
-            split if at is None else Split(split.name, tuple(split.samples[i] for i in at))
-            for split, at in ((dataset.query, test.query), (dataset.gallery, test.gallery))
-        )
+        query, gallery = dataset.query.at(test.query), dataset.gallery.at(test.gallery)
         name = f"{test.name}: " if len(dataset.tests) > 1 else ""
         if not len(query) or not len(gallery):
             raise DataError(f"{name}a test must have query and gallery images, got {len(query)} and {len(gallery)}")

@@ -27,7 +27,7 @@ from resight.constraints import find_constraints, refuse_other_constraints, tell
 from resight.data.camstyle import Styles, find_styles
 from resight.data.digests import content_digests, default_cache_dir
 from resight.data.formats import read_dataset
-from resight.data.leaks import find_leaks, refuse_leaks
+from resight.data.leaks import can_leak, match_leaks, refuse_leaks, split_digests
 from resight.data.near import find_near_leaks
 from resight.errors import CheckpointError, ConfigError, DataError
 from resight.losses import LOSSES
@@ -137,8 +137,10 @@ def checked_data(
         say(f"{len(dataset.train)} training images are few: the recipe's [small] settings apply (see docs/training.md)")
     styles = wanted_styles(recipe, dataset, say)
     if not request.allow_leak:
-        refuse_leaks(find_leaks(found, cache_dir))
-        refuse_leaks(find_near_leaks(found, cache_dir, decoding))
+        if can_leak(found):
+            digests = split_digests(found, cache_dir)
+            refuse_leaks(match_leaks(found, digests))
+            refuse_leaks(find_near_leaks(found, cache_dir, decoding, digests))
         if styles is not None:
             refuse_style_leaks(styles, found, cache_dir)
     return dataset, recipe, styles, extras

@@ -188,10 +188,9 @@ def score_tests(
 
 def chosen(rows: Float[Tensor, "n d"], split: Split, at: tuple[int, ...] | None) -> tuple[Float[Tensor, "m d"], Split]:
     """Give the rows and samples at some positions; None is all, without a copy."""
-    if at is None:
-        return rows, split
-    index = torch.tensor(at, dtype=torch.long, device=rows.device)
-    return rows[index], Split(split.name, tuple(split.samples[i] for i in at))
+    if at is not None:
+        rows = rows[torch.tensor(at, dtype=torch.long, device=rows.device)]
+    return rows, split.at(at)
 
 
 def pick_tests(dataset: Dataset, names: str | None) -> Dataset:
@@ -225,5 +224,4 @@ def _kept(split: Split, parts: list[Positions]) -> tuple[Split, list[Positions]]
         return split, parts
     place = {position: now for now, position in enumerate(wanted)}
     now = [tuple(place[position] for position in part) for part in parts if part is not None]
-    samples = tuple(split.samples[position] for position in wanted)
-    return Split(split.name, samples), [None if len(part) == len(samples) else part for part in now]
+    return split.at(tuple(wanted)), [None if len(part) == len(wanted) else part for part in now]

@@ -9,13 +9,13 @@ import pyarrow.parquet as pq
 from resight.artifacts import load_model
 from resight.data.digests import default_cache_dir
 from resight.data.formats import read_dataset
+from resight.data.manifest_table import BOX_COLUMNS
 from resight.embed import embed
 from resight.errors import ConfigError, DataError
 from resight.prepare import choose_device, open_split
 from resight.types import Dataset, Split
 
 SPLITS = ("train", "query", "gallery")
-BOX_COLUMNS = ("left", "top", "width", "height")
 
 
 @dataclass(frozen=True)

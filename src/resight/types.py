@@ -118,6 +118,10 @@ class Split:
         """Give what a trainer may see: files, cameras, tracklets and times, no identities."""
         return UnlabelledImages(self.paths, self.camids, self.tracklets, self.timestamps)
 
+    def at(self, positions: tuple[int, ...] | None) -> "Split":
+        """Give the samples at `positions`, in that order; None is all of them."""
+        return self if positions is None else Split(self.name, tuple(self.samples[i] for i in positions))
+
     def without(self, indexes: set[int]) -> "Split":
         """Give the split without the samples at `indexes`, the others in order."""
         return Split(self.name, tuple(s for i, s in enumerate(self.samples) if i not in indexes))

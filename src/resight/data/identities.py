@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resight.data.decode import is_image
-from resight.data.folder import images_below, passed_over_note
+from resight.data.folder import SPLIT_FOLDERS, images_below, passed_over_note
 from resight.data.lists import refuse_shared_identities
 from resight.data.numbering import is_too_large, number_names, too_large
 from resight.errors import DataError
@@ -17,7 +17,6 @@ from resight.types import JUNK_PID, Dataset, Sample, Split
 
 FORMAT = "folder-per-identity"
 TEST = "test"
-SPLIT_FOLDERS = ("train", "query", "gallery", TEST)
 
 
 @dataclass(frozen=True)

@@ -171,7 +171,7 @@ def inspect_dataset(
         root=dataset.root,
         format=dataset.format,
         splits=tuple(_inspect_split(split, digests[split.name], query, seen) for split in dataset.splits),
-        leaks=(*match_leaks(dataset, digests), *find_near_leaks(dataset, cache_dir, progress)),
+        leaks=(*match_leaks(dataset, digests), *find_near_leaks(dataset, cache_dir, progress, digests)),
         shared_pids=tuple(sorted(train & (query | gallery))),
         notes=dataset.notes,
         protocol=dataset.protocol.name,

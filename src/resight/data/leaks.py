@@ -31,6 +31,11 @@ class Leak:
         return f"{self.train_path} {sign} {self.other_path} ({self.other_split})"
 
 
+def can_leak(dataset: Dataset) -> bool:
+    """Whether there are training images, and any that they could be met again as."""
+    return bool(dataset.train and (dataset.query or dataset.gallery))
+
+
 def find_leaks(dataset: Dataset, cache_dir: Path) -> tuple[Leak, ...]:
     """Find the training images whose exact content also occurs in query or gallery, in training order.
 
@@ -39,7 +44,7 @@ def find_leaks(dataset: Dataset, cache_dir: Path) -> tuple[Leak, ...]:
     Raises:
         DataError: a file is missing or cannot be read.
     """
-    if not dataset.train or not (dataset.query or dataset.gallery):
+    if not can_leak(dataset):
         return ()
     return match_leaks(dataset, split_digests(dataset, cache_dir))
 

@@ -26,11 +26,12 @@ from resight.data.alignment import bounded, same_picture
 from resight.data.crops import each_decoded
 from resight.data.decode import BrokenImageError
 from resight.data.hamming import HashIndex
-from resight.data.leaks import Leak, match_leaks, split_digests
+from resight.data.leaks import Leak, can_leak, match_leaks, split_digests
 from resight.data.phash import Looks, picture_looks
 from resight.data.table import with_table
 from resight.data.threads import mapped
 from resight.data.thumbnails import explained_by, likeness, spreads
+from resight.sparse_rows import runs
 from resight.types import Dataset, Picture
 
 VERSION = 2
@@ -58,20 +59,26 @@ Pair = tuple[int, int]
 """Rows of a training image and of another."""
 
 
-def find_near_leaks(dataset: Dataset, cache_dir: Path, progress: Progress | None = None) -> tuple[Leak, ...]:
+def find_near_leaks(
+    dataset: Dataset,
+    cache_dir: Path,
+    progress: Progress | None = None,
+    digests: Mapping[str, Sequence[str]] | None = None,
+) -> tuple[Leak, ...]:
     """Find the training images of which query or gallery hold the same picture in other bytes, in training order.
 
     Each counts once, with the image that is most alike, the first of equals, query before gallery. Images with equal
     content are none (`find_leaks` finds those), nor are broken, flat (`phash.FLAT`) and mirrored ones. Answers are
     remembered in `cache_dir` part by part, so that little is lost if the search is stopped. `progress` is called with
     images done and images in all: those to decode, then the training images to compare; not if all is remembered.
+    `digests`: what `split_digests` gives, where it is at hand.
 
     Raises:
         DataError: a file is missing or cannot be read.
     """
-    if not dataset.train or not (dataset.query or dataset.gallery):
+    if not can_leak(dataset):
         return ()
-    digests = split_digests(dataset, cache_dir)
+    digests = digests or split_digests(dataset, cache_dir)
     train, others = digests[dataset.train.name], [*digests[dataset.query.name], *digests[dataset.gallery.name]]
     answers = _Answers(cache_dir / TABLE_NAME, _key(train, others))
     if not answers.complete:
@@ -164,9 +171,7 @@ class _Groups:
 
     def members(self, groups: np.ndarray) -> np.ndarray:
         """Give the rows of some groups, group after group."""
-        first, count = self.starts[groups], self.starts[groups + 1] - self.starts[groups]
-        ends = count.cumsum()
-        return self.rows[np.arange(ends[-1]) + np.repeat(first - (ends - count), count)]
+        return self.rows[runs(self.starts[groups], self.starts[groups + 1] - self.starts[groups])]
 
 
 class _Search:

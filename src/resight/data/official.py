@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from resight.types import JUNK_PID, Dataset, Sample, Split
+from resight.types import JUNK_PID, Dataset, Sample
 
 NOT_PUBLISHED = "this is not the data set as published"
 DO_NOT_COMPARE = "do not compare with published scores"
@@ -48,9 +48,5 @@ def _parts(dataset: Dataset) -> Iterator[tuple[str, Sequence[Sample]]]:
     for split in dataset.splits:
         yield split.name, split.samples
     for test in dataset.tests:
-        yield f"{test.name} query", _chosen(dataset.query, test.query)
-        yield f"{test.name} gallery", _chosen(dataset.gallery, test.gallery)
-
-
-def _chosen(split: Split, positions: tuple[int, ...] | None) -> Sequence[Sample]:
-    return split.samples if positions is None else [split.samples[position] for position in positions]
+        yield f"{test.name} query", dataset.query.at(test.query).samples
+        yield f"{test.name} gallery", dataset.gallery.at(test.gallery).samples
