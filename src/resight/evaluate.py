@@ -192,10 +192,11 @@ def _blocks(
     queries, query_length = _rows_and_lengths(query_embeddings.to(dtype), query)
     rows, length = _rows_and_lengths(gallery_embeddings.to(dtype), gallery)
     size = block_size or max(1, BLOCK_ELEMENTS // max(1, len(gallery)))
+    all_unit = bool((query_length == 1).all() and (length == 1).all())
     first = 0
     for block, own in zip(queries.split(size), query_length.split(size), strict=True):
         scores = block @ rows.T
-        if bool((own != 1).any()) or bool((length != 1).any()):
+        if not all_unit:
             scores /= own.unsqueeze(1)
             scores /= length
         yield first, scores
