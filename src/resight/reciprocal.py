@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Float32, Int, Int32, Int64
 from torch import Tensor
 
 from resight.neighbours import NeighbourLists, largest
-from resight.sparse_rows import PLACES, SparseRows, joined, runs, starts, summed
+from resight.sparse_rows import PLACES, SparseRows, joined, mirrored, runs, sorting, starts, summed
 
 Progress = Callable[[int, int], None]
 
@@ -245,24 +245,26 @@ def averaged(vectors: SparseRows, near: Int32[np.ndarray, "n k"]) -> SparseRows:
 
 
 def overlaps(
-    left: SparseRows, turned: SparseRows
+    left: SparseRows, turned: SparseRows, begin: Int64[np.ndarray, " e"] | None = None
 ) -> Iterator[tuple[Int64[np.ndarray, " p"], Int64[np.ndarray, " p"], Float32[np.ndarray, " p"]]]:
     """Give (row, column, Jaccard distance) of all pairs of left and other rows that share something, by blocks.
 
-    `turned`: the transpose of the others, see `SparseRows.turned`. Pairs that are not given have distance 1. Rows of
-    either must sum to 1: then Σ max = 2 − Σ min.
+    `turned`: the transpose of the others, see `SparseRows.turned`. `begin`: for each number of `left` the first one of
+    its column in `turned` that it is compared with; None: all. Pairs that are not given have distance 1. Rows of either
+    must sum to 1: then Σ max = 2 − Σ min.
     """
-    held = np.diff(turned.offsets)
-    work = starts(held[left.columns])[left.offsets]  # pairs of numbers to compare before each row
+    begin = turned.offsets[left.columns] if begin is None else begin
+    held = turned.offsets[left.columns + 1] - begin
+    work = starts(held)[left.offsets]  # pairs of numbers to compare before each row
     first = 0
     while first < len(left):
         last = int(np.searchsorted(work, work[first] + ENTRIES_AT_A_TIME, side="right")) - 1
         last = min(max(last, first + 1), first + PLACES // max(1, turned.width), len(left))
-        block = left.take(np.arange(first, last))
-        times = held[block.columns]
-        entries = runs(turned.offsets[block.columns], times)
-        row = np.repeat(block.row_of_entries(), times)
-        least = np.minimum(np.repeat(block.values, times), turned.values[entries])
+        block = slice(left.offsets[first], left.offsets[last])
+        times = held[block]
+        entries = runs(begin[block], times)
+        row = np.repeat(np.arange(last - first), work[first + 1 : last + 1] - work[first:last])
+        least = np.minimum(np.repeat(left.values[block], times), turned.values[entries])
         places, shared = summed(row * turned.width + turned.columns[entries], least)
         row, column = np.divmod(places, turned.width)
         yield row + first, column, (1 - shared / (2 - shared)).clip(min=0)
@@ -274,12 +276,14 @@ def jaccard_graph(vectors: SparseRows, *, most: float = 1.0) -> SparseRows:
 
     A pair that is not in the graph has a distance of `most` or more; the 0 of a row to itself is in it.
     """
-    turned = vectors.turned()
-    n = len(vectors)
-    lengths, columns, distances = np.zeros(n, dtype=np.int64), [], []
-    for row, column, distance in overlaps(vectors, turned):
+    n, order = len(vectors), sorting(vectors.columns)
+    itself = np.empty_like(order)
+    itself[order] = np.arange(len(order))  # where each number stands in the transpose, before those of later rows
+    lengths = np.zeros(n, dtype=np.int64)
+    columns, distances = [np.zeros(0, dtype=np.int32)], [np.zeros(0, dtype=np.float32)]
+    for row, column, distance in overlaps(vectors, vectors.turned(), itself):
         near = distance < most
         lengths += np.bincount(row[near], minlength=n)
         columns.append(column[near].astype(np.int32))
         distances.append(distance[near])
-    return SparseRows(starts(lengths), np.concatenate(columns), np.concatenate(distances), n)
+    return mirrored(SparseRows(starts(lengths), np.concatenate(columns), np.concatenate(distances), n))

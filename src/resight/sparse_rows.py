@@ -46,8 +46,7 @@ class SparseRows:
         """Give the transpose of the rows from `first` on: for each column, which of them hold it."""
         begin = self.offsets[first]
         columns, values = self.columns[begin:], self.values[begin:]
-        order = np.sort(columns.astype(np.uint64) << np.uint64(32) | np.arange(len(columns), dtype=np.uint64))
-        entries = (order & np.uint64(PLACES - 1)).astype(np.int64)
+        entries = sorting(columns)
         rows = (self.row_of_entries()[begin:] - first).astype(np.int32)
         counts = np.bincount(columns, minlength=self.width)
         return SparseRows(starts(counts), rows[entries], values[entries], len(self) - first)
@@ -77,6 +76,30 @@ def summed(
     value = packed.astype(np.uint32).view(np.float32)
     first = np.flatnonzero(np.concatenate([[True], place[1:] != place[:-1]]))
     return place[first], np.add.reduceat(value, first)
+
+
+def sorting(columns: Int32[np.ndarray, " e"]) -> Int64[np.ndarray, " e"]:
+    """Give the order that sorts columns and leaves equal ones in theirs."""
+    order = np.sort(columns.astype(np.uint64) << np.uint64(32) | np.arange(len(columns), dtype=np.uint64))
+    return (order & np.uint64(PLACES - 1)).astype(np.int64)
+
+
+def mirrored(upper: SparseRows) -> SparseRows:
+    """Give the symmetric rows of which `upper` holds the diagonal and what lies right of it."""
+    lower, n = upper.turned(), len(upper)
+    beside = lower.row_of_entries() != lower.columns
+    before = np.bincount(lower.row_of_entries()[beside], minlength=n)
+    after = np.diff(upper.offsets)
+    offsets = starts(before + after)
+    columns = np.empty(offsets[-1], dtype=np.int32)
+    values = np.empty(offsets[-1], dtype=np.float32)
+    for part, kept, first, lengths in (
+        (lower, beside, offsets[:-1], before),
+        (upper, slice(None), offsets[:-1] + before, after),
+    ):
+        at = runs(first, lengths)
+        columns[at], values[at] = part.columns[kept], part.values[kept]
+    return SparseRows(offsets, columns, values, n)
 
 
 def starts(lengths: Int[np.ndarray, " b"]) -> Int64[np.ndarray, " m"]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from resight.miners.cluster import Cluster
 from resight.miners.dplm import DPLM
 from resight.miners.gsmlp import GSMLP
 from resight.miners.knn import KNN
@@ -17,4 +18,5 @@ MINERS: dict[str, Callable[..., Miner]] = {
     "mplp": MPLP,
     "gsmlp": GSMLP,
     "dplm": DPLM,
+    "cluster": Cluster,
 }
