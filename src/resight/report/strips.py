@@ -4,6 +4,7 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -15,6 +16,9 @@ from resight.evaluate import RankedGallery, evaluate, rank_gallery
 from resight.protocols import GENERAL, EvaluationProtocol
 from resight.retrieval_result import RetrievalResult
 from resight.types import Picture, Split
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 VERDICTS = ("right", "wrong", "left out")
 
@@ -130,8 +134,18 @@ def _ranked(items: Sequence[StripItem]) -> int:
     return sum(item.rank is not None for item in items)
 
 
-def thumbnail(picture: Picture) -> str | None:
+def thumbnail(picture: Picture, size: tuple[int, int] = THUMBNAIL_SIZE) -> str | None:
     """Give an image as a small JPEG data URI, or None where it cannot be read."""
+    small = small_image(picture, size)
+    if small is None:
+        return None
+    file = io.BytesIO()
+    small.save(file, format="JPEG", quality=82)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+
+
+def small_image(picture: Picture, size: tuple[int, int]) -> "Image.Image | None":
+    """Give an image in RGB, `size` wide and high at most, or None where it cannot be read."""
     from PIL import Image
 
     path, box = path_and_box(picture)
@@ -140,7 +154,5 @@ def thumbnail(picture: Picture) -> str | None:
         small = Image.fromarray(pixels if box is None else cut(pixels, box))
     except ValueError:  # a broken image, or a box with nothing in it
         return None
-    small.thumbnail(THUMBNAIL_SIZE)
-    file = io.BytesIO()
-    small.save(file, format="JPEG", quality=82)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+    small.thumbnail(size)
+    return small
