@@ -13,7 +13,6 @@ import resight.clustering
 from memories import KINDS, clustered, drawn
 from oracles import clustering as oracle
 from resight.clustering import (
-    ALGORITHMS,
     OUTLIER,
     Graph,
     dbscan,
@@ -26,6 +25,7 @@ from resight.clustering import (
 )
 from resight.errors import ConfigError, ShapeError
 from resight.memory import FeatureMemory
+from resight.miners.cluster import ALGORITHMS
 from resight.sparse_rows import SparseRows, starts
 
 EXACT = ["tied", "duplicated", "antipodal", "identical", "orthogonal", "unwritten"]  # equal scores are equal everywhere

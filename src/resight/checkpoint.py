@@ -106,6 +106,9 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("epoch-*.safetensors"))
 
 
+KEEP = 2
+
+
 def save_checkpoint(
     folder: Path,
     epoch: int,
@@ -114,23 +117,30 @@ def save_checkpoint(
     memory: FeatureMemory,
     header: Mapping[str, Any],
     *,
-    keep: int = 2,
+    average: torch.nn.Module | None = None,
 ) -> Path:
-    """Save all that training needs to go on after `epoch`; keeps the newest `keep` checkpoints."""
+    """Save all that training needs to go on after `epoch`; keeps the newest `KEEP` checkpoints."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {f"model/{name}": t for name, t in model.state_dict().items()} | {"memory": memory.features}
+    if average is not None:
+        tensors |= {f"average/{name}": t for name, t in average.state_dict().items()}
     for row, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{row}/{name}": t for name, t in state.items() if isinstance(t, Tensor)}
     path = folder / f"epoch-{epoch:05d}.safetensors"
     write_tensors(path, tensors, {"epoch": epoch, **header})
     memory.rows.release()
-    for old in checkpoints(folder)[:-keep]:
+    for old in checkpoints(folder)[:-KEEP]:
         old.unlink()
     return path
 
 
 def load_checkpoint(
-    path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, memory: FeatureMemory
+    path: Path,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    memory: FeatureMemory,
+    *,
+    average: torch.nn.Module | None = None,
 ) -> dict[str, Any]:
     """Put a checkpoint's state into model, optimiser and memory, in place, and give its header."""
     tensors, header = read_tensors(path)
@@ -142,6 +152,8 @@ def load_checkpoint(
         )
     memory.refill(stored.split(16384))
     model.load_state_dict(strip(tensors, "model/"))
+    if average is not None:
+        average.load_state_dict(strip(tensors, "average/"))
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in strip(tensors, "optimizer/").items():
         row, key = name.split("/", 1)

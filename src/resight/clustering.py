@@ -8,7 +8,6 @@ largest. Everything grows with N·k, nothing with N² but the search for neighbo
 A `pseudo_pid` is a number for each image: its cluster's, or `OUTLIER`. Clusters are numbered by their first member.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -220,8 +219,6 @@ def infomap(graph: Graph, eps: float, min_samples: int = 2) -> Int[Tensor, " n"]
 
 TRIALS = 5
 """How often Infomap starts anew; the shortest description counts."""
-
-ALGORITHMS: dict[str, Callable[[Graph, float, int], Int[Tensor, " n"]]] = {"dbscan": dbscan, "infomap": infomap}
 
 
 def numbered(labels: Int64[np.ndarray, " n"]) -> Int[Tensor, " n"]:

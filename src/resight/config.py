@@ -10,6 +10,8 @@ from resight.errors import ConfigError
 
 SCHEDULES = ("batch", "epoch")
 PRECISIONS = ("auto", "float32", "bfloat16")
+ROWS = ("instance", "cluster", "camera")
+REFINERS = ("none", "ranks", "adjacency")
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,12 @@ class MinerConfig:
     multiplies bfloat16 faster. `tracklets`: images of one tracklet are positives of each other, in the warm-up too;
     data without tracklets train as if it were off. `same_time`: images that one camera took at the same timestamp, and
     the tracklets they belong to, are never positives of each other; off by default, as it holds only where a timestamp
-    is one moment and a detector gives one box an identity. `options`: the miner's own parameters.
+    is one moment and a detector gives one box an identity. `stripes`: weight, in the first
+    epoch and in the last, of the start weights' middle layers beside the features that labels are mined from (needs
+    schedule "epoch"; [0, 0]: none). `refine`: what casts doubt on an image's place in its cluster: the others do not
+    rank it highly in turn ("ranks", DPLM), or it stands otherwise to all images ("adjacency", GSMLP); or "none".
+    `refine_how`: "drop" doubtful images, "split" them off, or "weigh" them down. `options`: the miner's own parameters;
+    a number may be [first, last], and then goes from one to the other over the epochs.
     """
 
     name: str = "gsmlp"
@@ -65,6 +72,9 @@ class MinerConfig:
     precision: str = "float32"
     tracklets: bool = True
     same_time: bool = False
+    stripes: tuple[float, ...] = (0.0, 0.0)
+    refine: str = "none"
+    refine_how: str = "drop"
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -74,11 +84,21 @@ class MinerConfig:
             raise ConfigError('miner.precision = "bfloat16" needs miner.schedule = "epoch", got "batch"; set both')
         if self.by_camera and self.schedule != "epoch":
             raise ConfigError('miner.by_camera needs miner.schedule = "epoch", got "batch"; set both')
+        check_choice("miner.refine", self.refine, REFINERS)
+        check_choice("miner.refine_how", self.refine_how, ("drop", "split", "weigh"))
+        if len(self.stripes) != 2 or not all(0 <= weight <= 100 for weight in self.stripes):
+            raise ConfigError(f"miner.stripes must be two weights, each 0 to 100, got {list(self.stripes)}")
+        if any(self.stripes) and self.schedule != "epoch":
+            raise ConfigError('miner.stripes needs miner.schedule = "epoch", got "batch"; set both')
+
+    def stripe_weight(self, progress: float) -> float:
+        """Weight of the stripes where `progress`, 0..1, of the epochs have passed."""
+        return between(self.stripes, progress)
 
 
 @dataclass(frozen=True)
 class LossConfig:
-    """`name` of the loss and, in `options`, its own parameters."""
+    """`name` of the loss and, in `options`, its own parameters; a number may be [first, last], as with the miner's."""
 
     name: str = "smlc"
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -90,7 +110,14 @@ class MemoryConfig:
 
     `momentum_rises`: from 0 in the first epoch towards `momentum` at the end (MMCL), instead of `momentum` throughout.
     `refill_every`: rewrite the memory with fresh features each so many epochs (0: never). `refill_as_published`: embed
-    for it augmented images in train mode, as the published code does (docs/published_quirks.md).
+    for it augmented images in train mode, as the published code does (docs/published_quirks.md). `damping`: share of
+    the old row that a refill keeps, so that labels change less from epoch to epoch.
+
+    `rows`: what a batch is compared with: each "instance" (image), each "cluster", or each cluster in each "camera".
+    Clusters are made anew every epoch: those of miner "cluster", of other miners the groups that mutual positives form.
+    `proxy_momentum`: share of such a row kept when a batch changes it; `proxy_update`: by "each" of its images in turn,
+    by their "mean", or by the "hard" one. `outliers`: images in no cluster have rows of their "own" or are "dropped".
+    `instance_share`: share of the loss that compares with single images even so.
     """
 
     momentum: float = 0.5
@@ -98,8 +125,20 @@ class MemoryConfig:
     fill_first: bool = False
     refill_every: int = 5
     refill_as_published: bool = False
+    damping: float = 0.0
+    rows: str = "instance"
+    proxy_momentum: float = 0.2
+    proxy_update: str = "mean"
+    outliers: str = "own"
+    instance_share: float = 0.0
 
     def __post_init__(self) -> None:
+        check_choice("memory.rows", self.rows, ROWS)
+        check_choice("memory.proxy_update", self.proxy_update, ("each", "mean", "hard"))
+        check_choice("memory.outliers", self.outliers, ("own", "dropped"))
+        check_range("memory.proxy_momentum", self.proxy_momentum, 0, 0.999)
+        check_range("memory.instance_share", self.instance_share, 0, 0.999)
+        check_range("memory.damping", self.damping, 0, 0.999)
         check_range("memory.momentum", self.momentum, 0, 0.999)
         check_range("memory.refill_every", self.refill_every, 0, 10_000)
 
@@ -115,6 +154,10 @@ class TrainConfig:
     `settle_batchnorm`: measure BatchNorm's statistics on unaugmented training images before they are used for a
     refill, an evaluation or the finished model. `freeze_batchnorm`: keep the trunk's statistics as its start weights
     have them; the neck's are learnt all the same.
+
+    `optimizer`: "sgd" or "adam". `per_identity`: show so many images of a cluster together, of as many cameras as can
+    be (needs memory.rows other than "instance"; 0: images in random order). `average`: share of the old weights that
+    the averaged model keeps after each step; it is what labels are mined from and what is left behind (0: none).
     """
 
     epochs: int = 40
@@ -129,11 +172,17 @@ class TrainConfig:
     decay: float = 0.1
     settle_batchnorm: bool = False
     freeze_batchnorm: bool = False
+    optimizer: str = "sgd"
+    per_identity: int = 0
+    average: float = 0.0
     precision: str = "auto"
     seed: int = 1
 
     def __post_init__(self) -> None:
         check_choice("train.precision", self.precision, PRECISIONS)
+        check_choice("train.optimizer", self.optimizer, ("sgd", "adam"))
+        check_range("train.per_identity", self.per_identity, 0, self.batch_size)
+        check_range("train.average", self.average, 0, 0.99999)
         check_range("train.epochs", self.epochs, 1, 100_000)
         check_range("train.warmup_epochs", self.warmup_epochs, 0, 100_000)
         check_range("train.batch_size", self.batch_size, 2, 1_000_000)
@@ -177,6 +226,37 @@ class Recipe:
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+
+    def __post_init__(self) -> None:
+        if self.memory.rows != "instance" and self.miner.schedule != "epoch":
+            raise ConfigError(
+                f'memory.rows = "{self.memory.rows}" needs miner.schedule = "epoch", got "batch"; set both'
+            )
+        if self.train.per_identity and self.memory.rows == "instance":
+            raise ConfigError(
+                f'train.per_identity = {self.train.per_identity} needs memory.rows = "cluster" or "camera", got '
+                '"instance"; set both'
+            )
+
+
+def progress_at(epoch: int, epochs: int) -> float:
+    """What has passed of `epochs` at a 1-based epoch: 0 in the first, 1 in the last."""
+    return (epoch - 1) / max(1, epochs - 1)
+
+
+def between(ends: Sequence[float], progress: float) -> float:
+    """Give what lies `progress`, 0..1, of the way from the first to the last."""
+    return ends[0] + (ends[-1] - ends[0]) * progress
+
+
+def options_at(options: Mapping[str, Any], progress: float) -> dict[str, Any]:
+    """Give a miner's or loss's options as they are at `progress`: those with two ends lie between them."""
+    return {key: between(value, progress) if is_scheduled(value) else value for key, value in options.items()}
+
+
+def is_scheduled(value: object) -> bool:
+    """Whether an option of a miner or loss is [first, last]."""
+    return isinstance(value, list | tuple)
 
 
 def check_choice(key: str, value: object, choices: Sequence[str]) -> None:

@@ -53,7 +53,7 @@ def embed_blocks(
     """Embed as `embed` does and give the rows batch by batch, on the model's device, never all of them at once."""
     _check(batch_size, precision, which)
     place = next(model.parameters()).device
-    with _in_eval_mode(model):
+    with in_eval_mode(model):
         for index in torch.arange(len(pixels)).split(batch_size) if len(pixels) else ():
             with torch.no_grad(), torch.autocast(place.type, torch.bfloat16, enabled=precision == "bfloat16"):
                 images = to_float(pixels.batch(index).to(place, non_blocking=True), model.normalisation)
@@ -90,7 +90,7 @@ def settle_batchnorm(
     momenta, modes = [m.momentum for m in norms], [m.training for m in norms]
     place = next(model.parameters()).device
     index = torch.arange(len(pixels))[:: max(1, len(pixels) // SETTLE_IMAGES)]
-    with _in_eval_mode(model):
+    with in_eval_mode(model):
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None  # a plain mean over the batches
@@ -112,7 +112,8 @@ def _check(batch_size: int, precision: str, which: str) -> None:
 
 
 @contextlib.contextmanager
-def _in_eval_mode(model: nn.Module) -> Iterator[None]:
+def in_eval_mode(model: nn.Module) -> Iterator[None]:
+    """Put a model in eval mode for a while; every module's own mode is as before afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

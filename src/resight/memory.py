@@ -192,17 +192,25 @@ class FeatureMemory:
         self.rows.write(index, new)
         self.lists = self._at_hand = None
 
-    def refill(self, embeddings: Float[Tensor, "n d"] | Iterable[Float[Tensor, "b d"]]) -> None:
+    def refill(
+        self, embeddings: Float[Tensor, "n d"] | Iterable[Float[Tensor, "b d"]], *, damping: float = 0.0
+    ) -> None:
         """Rewrite the whole memory (the papers' overhaul) with unit rows in the order of the training images.
 
-        `embeddings` may come in pieces, so that they need not all be in RAM at once.
+        `embeddings` may come in pieces, so that they need not all be in RAM at once. `damping`: share of the old row
+        that is kept, 0..1; each row is then of unit length again.
         """
         self.forget()
         first = 0
         for piece in [embeddings] if isinstance(embeddings, Tensor) else embeddings:
             if piece.shape[1] != self.rows.dim or first + len(piece) > len(self):
                 raise self._wrong_refill(first + len(piece), piece.shape[1])
-            self.rows.write(torch.arange(first, first + len(piece)), piece)
+            index = torch.arange(first, first + len(piece))
+            if damping:
+                mixed = damping * self.rows.read(index) + (1 - damping) * piece.to(self.device)
+                self.rows.write(index, torch.nn.functional.normalize(mixed, dim=1))
+            else:
+                self.rows.write(index, piece)
             first += len(piece)
         if first != len(self):
             raise self._wrong_refill(first, self.rows.dim)

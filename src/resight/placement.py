@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from resight.config import Recipe
+from resight.config import Recipe, options_at
 from resight.errors import ConfigError
 from resight.memory import PRODUCT_BYTES, FeatureMemory
 from resight.miners import MINERS
@@ -38,10 +38,15 @@ def needed(recipe: Recipe, images: int, dim: int) -> Need:
     lists = rough = 0
     if recipe.miner.schedule == "epoch":
         step = max(step, 5 * min(PRODUCT_BYTES, 4 * images * images))
-        lists = 8 * images * getattr(MINERS[recipe.miner.name](**recipe.miner.options), "list_length", 0)
+        lists = (
+            8 * images * getattr(MINERS[recipe.miner.name](**options_at(recipe.miner.options, 0.0)), "list_length", 0)
+        )
         rough = 2 * images * dim if recipe.miner.precision == "bfloat16" else 0
     gram = 4 * (2 * dim * dim + 2 * images) + rough
-    return Need(rows=4 * images * dim * (2 if recipe.miner.by_camera else 1), work=step + gram + lists)
+    rows = 2 if recipe.miner.by_camera else 1
+    if any(recipe.miner.stripes):
+        rows = 5  # standardised, the stripes (about as many numbers), and both beside each other
+    return Need(rows=4 * images * dim * rows, work=step + gram + lists)
 
 
 def free_ram(cgroup: Path = Path("/sys/fs/cgroup")) -> int:

@@ -3,10 +3,12 @@
 RUN/recipe.toml  log.jsonl  tensorboard/  checkpoints/epoch-*.safetensors  model.safetensors  summary.json
 """
 
+import copy
 import dataclasses
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +17,15 @@ import torch
 from resight import __version__
 from resight.artifacts import machine, save_model, summarise, write_text
 from resight.audit import PositivesAudit
-from resight.backbones import build_model
+from resight.backbones import ReidModel, build_model
+from resight.by_camera import standardise_by_camera
 from resight.checkpoint import (
     checkpoints,
     load_checkpoint,
     read_header,
     save_checkpoint,
 )
-from resight.config import Recipe
+from resight.config import Recipe, TrainConfig, options_at
 from resight.constraints import find_constraints, refuse_other_constraints, tell
 from resight.data.camstyle import Styles, find_styles
 from resight.data.digests import content_digests, default_cache_dir
@@ -46,9 +49,10 @@ from resight.quirks import BestOnTest, caveats, check_can_select, with_gallery
 from resight.recipes import as_tables, as_toml, parse_recipe, read_tables
 from resight.run_folder import check_folder, claimed, last_epoch
 from resight.runlog import Listener, RunLog, TensorBoardListener
+from resight.stripes import embed_stripes
 from resight.styled import add_styles, refuse_other_styles, refuse_style_leaks, wanted_styles, with_camstyle
 from resight.train import Hooks, Parts, evaluation_is_due, train
-from resight.types import UNKNOWN_CAMID, Dataset, Split, UnlabelledImages
+from resight.types import UNKNOWN_CAMID, Dataset, Loss, Miner, Split, UnlabelledImages
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,7 @@ def run_training(
     split, pixels = open_split(dataset.train, size, cache_dir, **skipping)
     test_set = open_first_test(dataset, size, cache_dir, **skipping)
     parts, place = build_parts(recipe, split.unlabelled(), pixels, device, (request.memory, request.out.parent))
+    add_stripes(parts)  # before a checkpoint is loaded: they are of the start weights
     say(place)
     extras |= {"memory": place, **tell(parts.constraints, say)}
     header = run_header(parts, content_digests(split.pictures, cache_dir))
@@ -165,16 +170,24 @@ def carry_out(request: TrainRequest, parts: Parts, context: Context, first_epoch
 
     def score(epoch: int) -> None:
         if context.test_set is not None:
-            result = context.test_set.evaluate(parts.model, precision=parts.precision, device=parts.device)
+            result = context.test_set.evaluate(parts.result, precision=parts.precision, device=parts.device)
             log.event("evaluation", epoch=epoch, **result.to_json())
             if best is not None and epoch > 0:
-                best.consider(epoch, result.to_json(), parts.model, parts.precision)
+                best.consider(epoch, result.to_json(), parts.result, parts.precision)
 
     def after_epoch(epoch: int) -> None:
         due = epoch < epochs and evaluation_is_due(parts.recipe, epoch)
         if due and best is not None:
             score(epoch)
-        save_checkpoint(request.out / "checkpoints", epoch, parts.model, parts.optimizer, parts.memory, context.header)
+        save_checkpoint(
+            request.out / "checkpoints",
+            epoch,
+            parts.model,
+            parts.optimizer,
+            parts.memory,
+            context.header,
+            average=parts.average,
+        )
         if due and best is None:
             score(epoch)
 
@@ -184,7 +197,7 @@ def carry_out(request: TrainRequest, parts: Parts, context: Context, first_epoch
     train(parts, Hooks(log, watch, observed, after_epoch), first_epoch=first_epoch)
     score(epochs)  # here, so that a run killed after its last checkpoint is scored when it is resumed
     if best is None:
-        save_model(request.out / "model.safetensors", parts.model, parts.recipe, parts.precision)
+        save_model(request.out / "model.safetensors", parts.result, parts.recipe, parts.precision)
     else:
         best.keep(request.out / "model.safetensors")
     summary = summarise(request.out)
@@ -243,13 +256,7 @@ def build_parts(
     precision = choose_precision(recipe.train.precision, model, size, device)
     recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, precision=precision))
     settings = recipe.train
-    optimizer = torch.optim.SGD(
-        model.parameter_groups(backbone_scale=settings.backbone_scale),
-        lr=settings.learning_rate,
-        momentum=settings.momentum,
-        nesterov=settings.nesterov and settings.momentum > 0,
-        weight_decay=settings.weight_decay,
-    )
+    miner, loss = parts_at(recipe, 0.0)
     feature_memory, said = place_memory(memory[0], recipe, (len(images), model.dim), device, memory[1])
     known = find_constraints(images, tracklets=recipe.miner.tracklets, same_time=recipe.miner.same_time)
     parts = Parts(
@@ -258,14 +265,53 @@ def build_parts(
         model=model,
         device=device,
         pixels=pixels,
-        optimizer=optimizer,
+        optimizer=build_optimizer(settings, model),
         memory=feature_memory,
-        miner=MINERS[recipe.miner.name](**recipe.miner.options),
-        loss=LOSSES[recipe.loss.name](**recipe.loss.options),
+        miner=miner,
+        loss=loss,
+        parts_at=partial(parts_at, recipe),
+        average=copy.deepcopy(model) if settings.average else None,
         camids=torch.tensor(images.camids, device=device),
         constraints=known.to(device),
     )
     return parts, said
+
+
+def parts_at(recipe: Recipe, passed: float) -> tuple[Miner, Loss]:
+    """Build miner and loss as they are where a share of the epochs, 0..1, has passed."""
+    miner = MINERS[recipe.miner.name](**options_at(recipe.miner.options, passed))
+    return miner, LOSSES[recipe.loss.name](**options_at(recipe.loss.options, passed))
+
+
+def build_optimizer(settings: TrainConfig, model: ReidModel) -> torch.optim.Optimizer:
+    """Build the optimiser with the model's groups of parameters."""
+    groups = model.parameter_groups(backbone_scale=settings.backbone_scale)
+    if settings.optimizer == "adam":
+        return torch.optim.Adam(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    return torch.optim.SGD(
+        groups,
+        lr=settings.learning_rate,
+        momentum=settings.momentum,
+        nesterov=settings.nesterov and settings.momentum > 0,
+        weight_decay=settings.weight_decay,
+    )
+
+
+def add_stripes(parts: Parts) -> None:
+    """Give the parts the stripe features of the start weights, standardised per camera, where the recipe asks."""
+    if not any(parts.recipe.miner.stripes):
+        return
+    size, known = parts.recipe.input.height_width, parts.recipe.miner.by_camera
+    blocks = embed_stripes(parts.model, parts.pixels, size=size, precision=parts.precision)
+    first, rows = 0, None
+    for block in blocks:
+        rows = parts.memory.rows.like(block.shape[1]) if rows is None else rows
+        rows.write(torch.arange(first, first + len(block)), block)
+        first += len(block)
+    assert rows is not None
+    camids = parts.camids if known else torch.full_like(parts.camids, UNKNOWN_CAMID)
+    standardise_by_camera(rows, camids, rows)
+    parts.stripes = rows
 
 
 def run_header(parts: Parts, digests: list[str]) -> dict[str, Any]:
@@ -289,7 +335,7 @@ def resume_from(out: Path, parts: Parts, header: dict[str, Any]) -> None:
         )
     refuse_other_constraints(path, stored.get("constraints"), header["constraints"])
     refuse_other_styles(path, stored.get("camstyle"), header.get("camstyle"))
-    load_checkpoint(path, parts.model, parts.optimizer, parts.memory)
+    load_checkpoint(path, parts.model, parts.optimizer, parts.memory, average=parts.average)
 
 
 def start_record(request: TrainRequest, parts: Parts, dataset: Dataset, test_set: TestImages | None) -> dict[str, Any]:

@@ -60,9 +60,13 @@ class Rows:
     def release(self) -> None:
         """Let go of what was read from elsewhere, where there is such a thing."""
 
-    def like(self) -> "Rows":
-        """Give another store of the same shape in the same kind of place; what it holds is not set."""
-        return Rows(torch.empty_like(self.data, pin_memory=self.data.is_pinned()), self.device)
+    def like(self, dim: int | None = None) -> "Rows":
+        """Give another store of as many rows, of `dim` (None: the same), in the same kind of place; not yet set."""
+        shape = (len(self), self.dim if dim is None else dim)
+        return Rows(
+            torch.empty(shape, dtype=self.data.dtype, device=self.data.device, pin_memory=self.data.is_pinned()),
+            self.device,
+        )
 
 
 class DiskRows(Rows):
@@ -113,9 +117,9 @@ class DiskRows(Rows):
         """Drop all pages from this process; none of their content is lost, the file has it."""
         self.map.madvise(mmap.MADV_DONTNEED)
 
-    def like(self) -> "DiskRows":
+    def like(self, dim: int | None = None) -> "DiskRows":
         """Give another store in the same folder."""
-        return DiskRows(self.folder, len(self), self.dim, self.device)
+        return DiskRows(self.folder, len(self), self.dim if dim is None else dim, self.device)
 
 
 def take(handle: int, size: int) -> None:

@@ -11,8 +11,8 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from resight.backbones import ReidModel, is_frozen
-from resight.by_camera import standardise_by_camera
-from resight.config import Recipe, TrainConfig
+from resight.comparison import Comparison, batches_of, mix_weights
+from resight.config import Recipe, TrainConfig, progress_at
 from resight.constraints import Constraints
 from resight.data.camstyle import StyledPixels
 from resight.data.loading import prefetched
@@ -22,21 +22,23 @@ from resight.embed import embed_blocks, settle_batchnorm
 from resight.errors import ResightError
 from resight.memory import FeatureMemory
 from resight.miners.self_only import SelfOnly
+from resight.mining import Mined, mine_all, mining_progress
 from resight.refill import embed_augmented
 from resight.runlog import RunLog
-from resight.types import UNKNOWN_CAMID, Loss, Miner, SparsePositives
+from resight.storage import Rows
+from resight.types import Loss, Miner
 
 LOG_EVERY = 10  # steps
-
-MINING_EVERY = 5  # seconds
 
 
 @dataclass
 class Parts:
     """All that training needs: finished, on one device.
 
+    `parts_at`: miner and loss as they are where a share of the epochs, 0..1, has passed.
     `constraints`: what is known of the identities without labels; mined positives are made to agree with it.
-    `styles`: what is shown in place of `pixels`, if anything.
+    `styles`: what is shown in place of `pixels`, if anything. `stripes`: stripe features of the start weights, to be
+    looked at when labels are mined. `average`: the running average of the model's weights.
     """
 
     recipe: Recipe
@@ -45,12 +47,20 @@ class Parts:
     memory: FeatureMemory
     miner: Miner
     loss: Loss
+    parts_at: Callable[[float], tuple[Miner, Loss]]
     optimizer: torch.optim.Optimizer
     pixels: PixelCache
     camids: Int[Tensor, " n"]
     constraints: Constraints
     device: torch.device
     styles: StyledPixels | None = None
+    stripes: Rows | None = None
+    average: ReidModel | None = None
+
+    @property
+    def result(self) -> ReidModel:
+        """The model that labels are mined with, that is scored and left behind: the averaged one where there is one."""
+        return self.model if self.average is None else self.average
 
 
 @dataclass
@@ -72,20 +82,18 @@ def train(parts: Parts, hooks: Hooks, *, first_epoch: int = 1) -> None:
         for group in parts.optimizer.param_groups:
             group["lr"] = rate * group["lr_scale"]
 
+        passed = progress_at(epoch, settings.epochs)
+        parts.miner, parts.loss = parts.parts_at(passed)
         began = time.perf_counter()
         if refill_is_due(parts.recipe, epoch):
-            if parts.recipe.memory.refill_as_published:
-                parts.memory.refill(published_features(parts, epoch))
-            else:
-                if epoch == 1:  # a neck that has seen no image would not centre the rows as it will in training
-                    settle(parts)
-                parts.memory.refill(fresh_features(parts))
+            refill(parts, epoch)
         refill_seconds = time.perf_counter() - began
         parts.memory.forget()  # rebuilt exactly when next asked for, so a resumed run meets the same numbers
-        miner = parts.miner if epoch > settings.warmup_epochs else SelfOnly()
+        mines = epoch > settings.warmup_epochs
+        miner = parts.miner if mines else SelfOnly()
         mined = None
-        if parts.recipe.miner.schedule == "epoch" and miner is parts.miner:
-            mined = mine_all(parts, mining_progress(hooks.log, epoch))
+        if mines and parts.recipe.miner.schedule == "epoch":
+            mined = mine_all(parts, mining_progress(hooks.log, epoch), passed=passed)
         mining_seconds = time.perf_counter() - began - refill_seconds
 
         record = train_epoch(parts, hooks, epoch, miner, mined)
@@ -97,6 +105,7 @@ def train(parts: Parts, hooks: Hooks, *, first_epoch: int = 1) -> None:
             epoch=epoch,
             **record,
             **hooks.observed(),
+            **({} if mined is None else mined.record()),
             learning_rate=rate,
             seconds=round(seconds, 3),
             refill_seconds=round(refill_seconds, 3),
@@ -106,13 +115,12 @@ def train(parts: Parts, hooks: Hooks, *, first_epoch: int = 1) -> None:
         hooks.after_epoch(epoch)
 
 
-def train_epoch(
-    parts: Parts, hooks: Hooks, epoch: int, miner: Miner, mined: SparsePositives | None
-) -> dict[str, float]:
+def train_epoch(parts: Parts, hooks: Hooks, epoch: int, miner: Miner, mined: Mined | None) -> dict[str, float]:
     """Show every image once; labels come from `mined`, or from `miner` batch by batch where there is none."""
     settings, memory = parts.recipe.train, parts.memory
     generator = torch.Generator().manual_seed(derived_seed(settings.seed, epoch, "data"))
-    batches = list(epoch_batches(len(parts.pixels), settings.batch_size, generator))
+    compared = Comparison.of(parts, mined)
+    batches = batches_of(parts, mined, generator)
     size = tuple(parts.pixels.pixels.shape[1:3])
     losses = torch.zeros((), device=parts.device)
     count = torch.zeros((), dtype=torch.long, device=parts.device)
@@ -124,17 +132,21 @@ def train_epoch(
         params = draw_augmentation(parts.recipe.augment, len(index), size, generator)
         images = augment(raw, params, parts.model.normalisation)
         with torch.no_grad():
-            positives = parts.constraints.apply(miner(memory, index), index) if mined is None else mined.dense(index)
+            if mined is None:
+                positives = parts.constraints.apply(miner(memory, index), index)
+            else:
+                positives = mined.positives.dense(index)
 
         with torch.autocast(parts.device.type, torch.bfloat16, enabled=parts.precision == "bfloat16"):
             embeddings = parts.model(images).train.float()
-        scores = memory.scores(embeddings)
-        loss = parts.loss(scores, positives)
+        loss = compared.loss(index, embeddings, positives)
 
         parts.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         parts.optimizer.step()
-        memory.update(index, embeddings.detach(), momentum, scores=scores.detach())
+        compared.update(index, embeddings.detach(), momentum)
+        if parts.average is not None:
+            mix_weights(parts.average, parts.model, keep=settings.average)
 
         hooks.watch(index, positives)
         losses += loss.detach() * len(index)
@@ -155,41 +167,15 @@ def train_epoch(
     return {"loss": round(float(losses) / seen, 6), "positives_per_image": round(float(count) / seen, 3)}
 
 
-def mine_all(parts: Parts, progress: Callable[[int, int], None]) -> SparsePositives:
-    """Mine every image once, in blocks, from the memory as it is now; `progress` is told rows done and rows in all."""
-    memory, miner, settings = parts.memory, parts.miner, parts.recipe.miner
-    if settings.by_camera and bool((parts.camids != UNKNOWN_CAMID).any()):
-        standardise_by_camera(memory.rows, parts.camids, memory.spare())
-        memory = FeatureMemory.over(memory.spare())
-    wanted = getattr(miner, "reads_ranks", False) or settings.precision == "bfloat16"
-    length = getattr(miner, "list_length", 0) if wanted else 0
-    done, total = 0, len(memory) * (2 if length else 1)
-    if length:
-        for rows_listed in memory.listing(length, precision=settings.precision):
-            done += rows_listed
-            progress(done, total)
-
-    def blocks() -> Iterator[Tensor]:
-        for number, block in enumerate(torch.arange(len(memory), device=parts.device).split(memory.block_rows)):
-            yield parts.constraints.apply(miner(memory, block), block)
-            progress(done + number * memory.block_rows + len(block), total)
-
-    mined = SparsePositives.from_blocks(blocks())
-    memory.forget()
-    return mined
-
-
-def mining_progress(log: RunLog, epoch: int) -> Callable[[int, int], None]:
-    """Log how far the mining of an epoch has come, every few seconds where it takes that long."""
-    told = time.monotonic()
-
-    def progress(done: int, total: int) -> None:
-        nonlocal told
-        if time.monotonic() - told > MINING_EVERY:
-            told = time.monotonic()
-            log.event("mining", epoch=epoch, done=done, total=total)
-
-    return progress
+def refill(parts: Parts, epoch: int) -> None:
+    """Rewrite the memory with fresh features."""
+    settings = parts.recipe.memory
+    if settings.refill_as_published:
+        parts.memory.refill(published_features(parts, epoch))
+        return
+    if epoch == 1:  # a neck that has seen no image would not centre the rows as it will in training
+        settle(parts)
+    parts.memory.refill(fresh_features(parts), damping=settings.damping if epoch > 1 else 0.0)
 
 
 def refill_is_due(recipe: Recipe, epoch: int) -> bool:
@@ -212,7 +198,8 @@ def evaluation_is_due(recipe: Recipe, epoch: int) -> bool:
 def settle(parts: Parts) -> None:
     """Measure BatchNorm's statistics on unaugmented images: the neck's alone where the trunk's are frozen."""
     frozen = parts.recipe.train.freeze_batchnorm
-    settle_batchnorm(parts.model, parts.pixels, precision=parts.precision, neck_only=frozen)
+    for model in {id(m): m for m in (parts.model, parts.result)}.values():
+        settle_batchnorm(model, parts.pixels, precision=parts.precision, neck_only=frozen)
 
 
 def set_train_mode(parts: Parts) -> None:
@@ -233,7 +220,7 @@ def freeze_batchnorm(trunk: torch.nn.Module, *, all_of_it: bool = True) -> None:
 
 def fresh_features(parts: Parts) -> Iterator[Tensor]:
     """Embed all training images as the memory wants them: after the neck, in eval mode, without augmentation."""
-    return embed_blocks(parts.model, parts.pixels, precision=parts.precision, which="train")
+    return embed_blocks(parts.result, parts.pixels, precision=parts.precision, which="train")
 
 
 def published_features(parts: Parts, epoch: int) -> Iterator[Tensor]:
@@ -256,13 +243,6 @@ def shown(parts: Parts, epoch: int) -> PixelSource:
     if parts.styles is None:
         return parts.pixels
     return parts.styles.drawn(torch.Generator().manual_seed(derived_seed(parts.recipe.train.seed, epoch, "camstyle")))
-
-
-def epoch_batches(images: int, batch_size: int, generator: torch.Generator) -> Iterator[Int[Tensor, " b"]]:
-    """Give every index once, in random order; a last batch of one image, which BatchNorm cannot take, is left out."""
-    for batch in torch.randperm(images, generator=generator).split(batch_size):
-        if len(batch) > 1:
-            yield batch
 
 
 def learning_rate(settings: TrainConfig, epoch: int) -> float:

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 
+from resight.losses.camera import CameraContrast
 from resight.losses.dtl import DTL, DTLTriplet
+from resight.losses.infonce import InfoNCE
 from resight.losses.mmcl import MMCL
 from resight.losses.smlc import SMLC
 from resight.types import Loss
@@ -12,4 +14,6 @@ LOSSES: dict[str, Callable[..., Loss]] = {
     "mmcl": MMCL,
     "dtl": DTL,
     "dtl_triplet": DTLTriplet,
+    "infonce": InfoNCE,
+    "camera": CameraContrast,
 }

@@ -81,6 +81,34 @@ def row_mean(values: Float[Tensor, "b w"], valid: Bool[Tensor, "b w"]) -> Float[
     return (values * valid).sum(dim=1) / valid.sum(dim=1).clamp(min=1)
 
 
+def weighed_mean(
+    losses: Float[Tensor, " b"], counts: Bool[Tensor, " b"], weights: Float[Tensor, " b"] | None
+) -> Float[Tensor, ""]:
+    """Mean of the rows that count, weighed where there are weights; 0, not NaN, where there is nothing to count."""
+    share = counts.to(losses.dtype) if weights is None else counts * weights.to(losses)
+    total = share.sum()
+    return (losses * share).sum() / torch.where(total > 0, total, 1.0)
+
+
+def check_shapes(
+    scores: Float[Tensor, "b m"], positives: Tensor, same_camera: Tensor | None, weights: Tensor | None
+) -> None:
+    """Raise ShapeError unless all fit the scores."""
+    for name, marks in (("positives", positives), ("same_camera", same_camera)):
+        if marks is not None and marks.shape != scores.shape:
+            raise ShapeError(
+                f"scores and {name} must have one shape, got {tuple(scores.shape)} and {tuple(marks.shape)}"
+            )
+    if weights is not None and weights.shape != scores.shape[:1]:
+        raise ShapeError(f"weights must be ({len(scores)},), one per row of scores, got {tuple(weights.shape)}")
+
+
+def check_temperature(temperature: float) -> None:
+    """Raise ConfigError unless scores can be divided by the temperature."""
+    if not temperature > 0:
+        raise ConfigError(f"loss.temperature must be above 0, got {temperature}")
+
+
 def check_delta(delta: float) -> None:
     """Raise ConfigError unless the weight of one half of a loss is above 0."""
     if not delta > 0:

@@ -5,6 +5,7 @@ are the settings; the losses may be any.
 """
 
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, cast
 
@@ -14,20 +15,28 @@ from torch import Tensor
 
 from resight.cluster_constraints import obey
 from resight.clustering import (
-    ALGORITHMS,
     OUTLIER,
     Graph,
     check_eps,
     check_lists,
     check_samples,
+    dbscan,
+    infomap,
     jaccard_of,
     numbered,
     sizes,
 )
 from resight.constraints import Constraints, Lists
-from resight.errors import ResightError, no_such_name
+from resight.errors import ConfigError, ResightError, no_such_name
+from resight.linkage import MEAN_REACH, average_linkage
 from resight.memory import FeatureMemory
 from resight.types import MOST_POSITIVES, Memory, SparsePositives
+
+ALGORITHMS: dict[str, Callable[[Graph, float, int], Int[Tensor, " n"]]] = {
+    "dbscan": dbscan,
+    "infomap": infomap,
+    "average": average_linkage,
+}
 
 
 @dataclass(frozen=True)
@@ -41,8 +50,10 @@ class Cluster:
             (infomap).
         k1: images of a neighbour list, the image itself counted; once to twice as many as one identity has.
         k2: nearest images, itself counted, whose encodings are averaged; 1: none.
-        algorithm: "dbscan" as published, or "infomap", which a few false links do not join.
+        algorithm: "dbscan" as published; "infomap", which a few false links do not join; or "average", average linkage,
+            which no false link joins, and for which eps is the mean distance of two clusters that still merge.
         across_cameras: lists hold the k1 nearest of each camera in place of all images.
+        once_per_camera: each camera saw an identity once, so no two images of one camera share a cluster ("average").
     """
 
     eps: float = 0.6
@@ -51,6 +62,7 @@ class Cluster:
     k2: int = 6
     algorithm: str = "dbscan"
     across_cameras: bool = False
+    once_per_camera: bool = False
 
     reads_ranks: ClassVar[bool] = True
 
@@ -60,6 +72,10 @@ class Cluster:
         check_lists(self.k1, self.k2)
         if self.algorithm not in ALGORITHMS:
             raise no_such_name("clustering algorithm", self.algorithm, ALGORITHMS)
+        if self.once_per_camera and self.algorithm != "average":
+            raise ConfigError(
+                f'miner.once_per_camera needs miner.algorithm = "average", got "{self.algorithm}"; set both'
+            )
 
     @property
     def list_length(self) -> int:
@@ -69,9 +85,11 @@ class Cluster:
     def graph(
         self, memory: FeatureMemory, camids: Int[Tensor, " n"] | None = None, *, reach: float | None = None
     ) -> Graph:
-        """Compute the Jaccard distances up to `reach` (None: eps); `camids` are looked at across cameras only."""
+        """Compute the Jaccard distances up to `reach` (None: what is needed); `camids` matter across cameras only."""
         chosen = camids if self.across_cameras else None
-        return jaccard_of(memory, k1=self.k1, k2=self.k2, reach=self.eps if reach is None else reach, camids=chosen)
+        if reach is None:
+            reach = max(self.eps, MEAN_REACH) if self.algorithm == "average" else self.eps
+        return jaccard_of(memory, k1=self.k1, k2=self.k2, reach=reach, camids=chosen)
 
     def cluster(
         self,
@@ -87,7 +105,10 @@ class Cluster:
             ConfigError: infomap is asked for and not installed.
         """
         graph = self.graph(memory, camids) if graph is None else graph
-        pseudo_pid = ALGORITHMS[self.algorithm](graph, self.eps, self.min_samples)
+        if self.once_per_camera and camids is not None:
+            pseudo_pid = average_linkage(graph, self.eps, self.min_samples, camids=camids)
+        else:
+            pseudo_pid = ALGORITHMS[self.algorithm](graph, self.eps, self.min_samples)
         unwritten = torch.cat([torch.zeros(0, dtype=torch.bool), *zero_rows(memory)])
         pseudo_pid = numbered(pseudo_pid.masked_fill(unwritten, OUTLIER).numpy())
         return pseudo_pid if constraints is None else obey(pseudo_pid, graph, constraints)

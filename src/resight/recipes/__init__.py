@@ -14,7 +14,7 @@ from typing import Any
 
 import tomli_w
 
-from resight.config import LossConfig, MinerConfig, Recipe
+from resight.config import LossConfig, MinerConfig, Recipe, is_scheduled
 from resight.errors import ConfigError, no_such_name
 from resight.losses import LOSSES
 from resight.miners import MINERS
@@ -129,10 +129,28 @@ def build_named(section: str, settings: Mapping[str, Any]) -> Any:
     if name not in table:
         raise no_such_name(section, name, table)
     options = {key: value for key, value in settings.items() if key not in own}
-    part = build_section(section, table[name], options, also=own)
+    ends = scheduled_options(section, options)
+    first, _ = (build_section(section, table[name], options | end, also=own) for end in ends)
+    changing = {key: (ends[0][key], ends[1][key]) for key in ends[0]}
     return build_section(
-        section, kind, {k: v for k, v in settings.items() if k in own} | {"options": dataclasses.asdict(part)}
+        section,
+        kind,
+        {k: v for k, v in settings.items() if k in own} | {"options": dataclasses.asdict(first) | changing},
     )
+
+
+def scheduled_options(section: str, options: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, float]]:
+    """Give the first and the last value of the options that change over the epochs.
+
+    Raises:
+        ConfigError: one is a list of anything but two numbers.
+    """
+    changing = {key: value for key, value in options.items() if is_scheduled(value)}
+    for key, value in changing.items():
+        if len(value) != 2 or not all(isinstance(x, int | float) and not isinstance(x, bool) for x in value):
+            raise ConfigError(f"{section}.{key} must be one value or [first, last], two numbers, got {list(value)}")
+    first, last = ({key: float(value[end]) for key, value in changing.items()} for end in (0, 1))
+    return first, last
 
 
 def build_section(section: str, kind: Any, settings: Mapping[str, Any], *, also: set[str] = frozenset()) -> Any:  # type: ignore[assignment]

@@ -1,0 +1,160 @@
+"""Labels of all images at once, once an epoch: what is looked at, the miner or the clustering, and what refines it."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from resight.by_camera import standardise_by_camera
+from resight.clustering import OUTLIER, numbered, sizes
+from resight.constraints import Constraints
+from resight.memory import FeatureMemory
+from resight.miners.cluster import Cluster, positives_of
+from resight.refiners import adjacency_doubt, rank_doubt, refine
+from resight.runlog import RunLog
+from resight.storage import BLOCK_BYTES, Rows
+from resight.types import UNKNOWN_CAMID, SparsePositives
+
+if TYPE_CHECKING:
+    from resight.train import Parts
+
+MINING_EVERY = 5  # seconds
+
+DOUBT = {"ranks": rank_doubt, "adjacency": adjacency_doubt}
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Mined:
+    """Labels of an epoch.
+
+    Attributes:
+        positives: of each image.
+        pseudo_pid: cluster of each image; None where the loss compares with images and none was needed.
+        weights: what each image counts, 0..1; None: all the same.
+    """
+
+    positives: SparsePositives
+    pseudo_pid: Int[Tensor, " n"] | None = None
+    weights: Float[Tensor, " n"] | None = None
+
+    def record(self) -> dict[str, int]:
+        """Give the counts, for the log."""
+        if self.pseudo_pid is None:
+            return {}
+        count = sizes(self.pseudo_pid)
+        return {
+            "clusters": len(count),
+            "outliers": int((self.pseudo_pid == OUTLIER).sum()),
+            "largest_cluster": int(count.max()) if len(count) else 0,
+        }
+
+
+def mine_all(parts: "Parts", progress: Progress, *, passed: float = 0.0) -> Mined:
+    """Mine every image once, from the memory as it is now.
+
+    `progress` is told rows done and rows in all; `passed`: share of the epochs that have passed, for what changes over
+    them.
+    """
+    settings = parts.recipe.miner
+    memory = looked_at(parts, passed)
+    weights = None
+    if isinstance(parts.miner, Cluster):
+        pseudo_pid = clustered(parts.miner, memory, parts.camids, parts.constraints)
+        if settings.refine != "none":
+            doubt = DOUBT[settings.refine](memory, pseudo_pid)
+            pseudo_pid, weights = refine(pseudo_pid, doubt, settings.refine_how)
+        mined = Mined(positives_of(pseudo_pid), pseudo_pid, weights if settings.refine_how == "weigh" else None)
+    else:
+        positives = mined_in_blocks(parts, memory, progress)
+        grouped = parts.recipe.memory.rows != "instance"
+        mined = Mined(positives, groups_of(positives) if grouped else None)
+    memory.forget()
+    parts.memory.forget()
+    return mined
+
+
+def clustered(
+    miner: Cluster, memory: FeatureMemory, camids: Int[Tensor, " n"], constraints: Constraints
+) -> Int[Tensor, " n"]:
+    """Cluster the memory; cameras are made use of where any is known."""
+    known = camids if bool((camids != UNKNOWN_CAMID).any()) else None
+    return miner.cluster(memory, known, constraints)
+
+
+def mined_in_blocks(parts: "Parts", memory: FeatureMemory, progress: Progress) -> SparsePositives:
+    """Ask a miner for the positives of all images, block by block."""
+    miner, settings = parts.miner, parts.recipe.miner
+    wanted = getattr(miner, "reads_ranks", False) or settings.precision == "bfloat16"
+    length = getattr(miner, "list_length", 0) if wanted else 0
+    done, total = 0, len(memory) * (2 if length else 1)
+    if length:
+        for rows_listed in memory.listing(length, precision=settings.precision):
+            done += rows_listed
+            progress(done, total)
+
+    def blocks() -> Iterator[Bool[Tensor, "b n"]]:
+        for number, block in enumerate(torch.arange(len(memory), device=parts.device).split(memory.block_rows)):
+            yield parts.constraints.apply(miner(memory, block), block)
+            progress(done + number * memory.block_rows + len(block), total)
+
+    return SparsePositives.from_blocks(blocks())
+
+
+def looked_at(parts: "Parts", passed: float) -> FeatureMemory:
+    """Give the memory to mine from: the rows as they are, or standardised per camera, with the stripes beside them."""
+    settings, memory = parts.recipe.miner, parts.memory
+    weight = settings.stripe_weight(passed)
+    by_camera = settings.by_camera and bool((parts.camids != UNKNOWN_CAMID).any())
+    if parts.stripes is None or not weight:
+        if not by_camera:
+            return memory
+        standardise_by_camera(memory.rows, parts.camids, memory.spare())
+        return FeatureMemory.over(memory.spare())
+    # Stripes are standardised over all images where cameras are not told apart; so must be what stands beside them.
+    camids = parts.camids if by_camera else torch.full_like(parts.camids, UNKNOWN_CAMID)
+    standardise_by_camera(memory.rows, camids, memory.spare())
+    return FeatureMemory.over(joined(memory.spare(), parts.stripes, weight))
+
+
+def joined(rows: Rows, stripes: Rows, weight: float) -> Rows:
+    """Put two kinds of unit rows beside each other, the second with `weight`; unit length again, zero stays zero."""
+    both = rows.like(rows.dim + stripes.dim)
+    step = max(1, BLOCK_BYTES // (both.dim * 4))
+    for block in torch.arange(len(rows), device=rows.device).split(step):
+        piece = rows.read(block)
+        beside = weight**0.5 * stripes.read(block).to(piece)
+        written = piece.any(dim=1, keepdim=True)
+        both.write(block, normalize(torch.cat([piece, beside], dim=1), dim=1) * written)
+    return both
+
+
+def groups_of(positives: SparsePositives) -> Int[Tensor, " n"]:
+    """Give the clusters that positives form: images that are each other's positives, and theirs in turn, share one."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    n = len(positives)
+    marks = torch.ones(len(positives.columns), dtype=torch.int8).numpy()
+    links = csr_array((marks, positives.columns.numpy(), positives.offsets.numpy()), shape=(n, n))
+    label = torch.from_numpy(connected_components(links.multiply(links.T), directed=False)[1]).long()
+    return numbered(label.masked_fill(label.bincount()[label] == 1, OUTLIER).numpy())
+
+
+def mining_progress(log: RunLog, epoch: int) -> Progress:
+    """Log how far the mining of an epoch has come, every few seconds where it takes that long."""
+    told = time.monotonic()
+
+    def progress(done: int, total: int) -> None:
+        nonlocal told
+        if time.monotonic() - told > MINING_EVERY:
+            told = time.monotonic()
+            log.event("mining", epoch=epoch, done=done, total=total)
+
+    return progress
