@@ -112,7 +112,7 @@ def looked_at(parts: "Parts", passed: float) -> FeatureMemory:
     settings, memory = parts.recipe.miner, parts.memory
     weight = settings.stripe_weight(passed)
     by_camera = settings.by_camera and bool((parts.camids != UNKNOWN_CAMID).any())
-    if parts.stripes is None or not weight:
+    if not parts.stripes or not weight:
         if not by_camera:
             return memory
         standardise_by_camera(memory.rows, parts.camids, memory.spare())
@@ -123,15 +123,15 @@ def looked_at(parts: "Parts", passed: float) -> FeatureMemory:
     return FeatureMemory.over(joined(memory.spare(), parts.stripes, weight))
 
 
-def joined(rows: Rows, stripes: Rows, weight: float) -> Rows:
-    """Put two kinds of unit rows beside each other, the second with `weight`; unit length again, zero stays zero."""
-    both = rows.like(rows.dim + stripes.dim)
+def joined(rows: Rows, stripes: tuple[Rows, ...], weight: float) -> Rows:
+    """Put kinds of unit rows beside each other, all after the first with `weight`; of unit length, zero stays zero."""
+    both = rows.like(rows.dim + sum(layer.dim for layer in stripes))
     step = max(1, BLOCK_BYTES // (both.dim * 4))
     for block in torch.arange(len(rows), device=rows.device).split(step):
         piece = rows.read(block)
-        beside = weight**0.5 * stripes.read(block).to(piece)
+        beside = [weight**0.5 * layer.read(block).to(piece) for layer in stripes]
         written = piece.any(dim=1, keepdim=True)
-        both.write(block, normalize(torch.cat([piece, beside], dim=1), dim=1) * written)
+        both.write(block, normalize(torch.cat([piece, *beside], dim=1), dim=1) * written)
     return both
 
 

@@ -3,12 +3,10 @@
 RUN/recipe.toml  log.jsonl  tensorboard/  checkpoints/epoch-*.safetensors  model.safetensors  summary.json
 """
 
-import copy
 import dataclasses
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,30 +15,26 @@ import torch
 from resight import __version__
 from resight.artifacts import machine, save_model, summarise, write_text
 from resight.audit import PositivesAudit
-from resight.backbones import ReidModel, build_model
-from resight.by_camera import standardise_by_camera
+from resight.building import add_stripes, build_parts, look
 from resight.checkpoint import (
     checkpoints,
     load_checkpoint,
     read_header,
     save_checkpoint,
 )
-from resight.config import Recipe, TrainConfig, options_at
-from resight.constraints import find_constraints, refuse_other_constraints, tell
+from resight.config import Recipe
+from resight.constraints import refuse_other_constraints, tell
 from resight.data.camstyle import Styles, find_styles
 from resight.data.digests import content_digests, default_cache_dir
 from resight.data.formats import read_dataset
 from resight.data.leaks import can_leak, match_leaks, refuse_leaks, split_digests
 from resight.data.near import find_near_leaks
 from resight.errors import CheckpointError, ConfigError, DataError
-from resight.losses import LOSSES
-from resight.miners import MINERS
-from resight.placement import place_memory
+from resight.looking import LOOKING, Facts, first_choices
 from resight.prepare import (
     Progress,
     TestImages,
     choose_device,
-    choose_precision,
     input_size,
     open_first_test,
     open_split,
@@ -49,10 +43,9 @@ from resight.quirks import BestOnTest, caveats, check_can_select, with_gallery
 from resight.recipes import as_tables, as_toml, parse_recipe, read_tables
 from resight.run_folder import check_folder, claimed, last_epoch
 from resight.runlog import Listener, RunLog, TensorBoardListener
-from resight.stripes import embed_stripes
 from resight.styled import add_styles, refuse_other_styles, refuse_style_leaks, wanted_styles, with_camstyle
 from resight.train import Hooks, Parts, evaluation_is_due, train
-from resight.types import UNKNOWN_CAMID, Dataset, Loss, Miner, Split, UnlabelledImages
+from resight.types import UNKNOWN_CAMID, Dataset, Split
 
 
 @dataclass(frozen=True)
@@ -91,13 +84,15 @@ def run_training(
     """
     check_folder(request.out, resume=request.resume, overwrite=request.overwrite)
     cache_dir = request.cache_dir or default_cache_dir()
-    dataset, recipe, styles, extras = checked_data(request, cache_dir, say, decoding)
     device = choose_device(request.device)
+    dataset, recipe, styles, extras = checked_data(request, cache_dir, say, decoding)
     size = input_size(recipe.input, dataset.train.samples)
     recipe = dataclasses.replace(recipe, input=dataclasses.replace(recipe.input, size=size))
     skipping: dict[str, Any] = {"skip_broken": request.skip_broken, "progress": decoding}
     split, pixels = open_split(dataset.train, size, cache_dir, **skipping)
     test_set = open_first_test(dataset, size, cache_dir, **skipping)
+    if recipe.name == LOOKING and not request.resume:
+        recipe, extras["choices"] = look(recipe, split.unlabelled(), pixels, device, request.overrides, say)
     parts, place = build_parts(recipe, split.unlabelled(), pixels, device, (request.memory, request.out.parent))
     add_stripes(parts)  # before a checkpoint is loaded: they are of the start weights
     say(place)
@@ -217,7 +212,11 @@ def requested_recipe(request: TrainRequest, dataset: Dataset | None) -> Recipe:
     """Read the recipe, without its small-data settings where no data set is given; a resumed run keeps its own."""
     if not request.resume:
         images = None if dataset is None else len(dataset.train)
-        recipe = parse_recipe(read_tables(request.recipe), images=images, overrides=request.overrides)
+        overrides = request.overrides
+        if request.recipe == LOOKING and images is not None:
+            facts = Facts(images, gpu=choose_device(request.device).type != "cpu")
+            overrides = (*(choice.override for choice in first_choices(facts)), *overrides)
+        recipe = parse_recipe(read_tables(request.recipe), images=images, overrides=overrides)
         return with_camstyle(recipe, request.camstyle)
     if request.overrides:
         raise ConfigError("--resume goes on with the run's own recipe, so it takes no --set, --seed or other setting")
@@ -240,78 +239,6 @@ def say_data(dataset: Dataset, recipe: Recipe, say: Say) -> None:
         f"recipe {recipe.name}: {recipe.backbone.name}, miner {recipe.miner.name}, loss {recipe.loss.name}, "
         f"{recipe.train.epochs} epochs"
     )
-
-
-def build_parts(
-    recipe: Recipe, images: UnlabelledImages, pixels: Any, device: torch.device, memory: tuple[str, Path]
-) -> tuple[Parts, str]:
-    """Build what the loop needs from a recipe; the training split comes without identities.
-
-    `memory`: where the feature memory goes (`placement.PLACES`), and the folder for it if that is the disk. Also gives
-    a sentence that says what was chosen.
-    """
-    size = recipe.input.height_width
-    torch.manual_seed(recipe.train.seed)
-    model = build_model(recipe.backbone, size=size).to(device)
-    precision = choose_precision(recipe.train.precision, model, size, device)
-    recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, precision=precision))
-    settings = recipe.train
-    miner, loss = parts_at(recipe, 0.0)
-    feature_memory, said = place_memory(memory[0], recipe, (len(images), model.dim), device, memory[1])
-    known = find_constraints(images, tracklets=recipe.miner.tracklets, same_time=recipe.miner.same_time)
-    parts = Parts(
-        recipe=recipe,
-        precision=precision,
-        model=model,
-        device=device,
-        pixels=pixels,
-        optimizer=build_optimizer(settings, model),
-        memory=feature_memory,
-        miner=miner,
-        loss=loss,
-        parts_at=partial(parts_at, recipe),
-        average=copy.deepcopy(model) if settings.average else None,
-        camids=torch.tensor(images.camids, device=device),
-        constraints=known.to(device),
-    )
-    return parts, said
-
-
-def parts_at(recipe: Recipe, passed: float) -> tuple[Miner, Loss]:
-    """Build miner and loss as they are where a share of the epochs, 0..1, has passed."""
-    miner = MINERS[recipe.miner.name](**options_at(recipe.miner.options, passed))
-    return miner, LOSSES[recipe.loss.name](**options_at(recipe.loss.options, passed))
-
-
-def build_optimizer(settings: TrainConfig, model: ReidModel) -> torch.optim.Optimizer:
-    """Build the optimiser with the model's groups of parameters."""
-    groups = model.parameter_groups(backbone_scale=settings.backbone_scale)
-    if settings.optimizer == "adam":
-        return torch.optim.Adam(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    return torch.optim.SGD(
-        groups,
-        lr=settings.learning_rate,
-        momentum=settings.momentum,
-        nesterov=settings.nesterov and settings.momentum > 0,
-        weight_decay=settings.weight_decay,
-    )
-
-
-def add_stripes(parts: Parts) -> None:
-    """Give the parts the stripe features of the start weights, standardised per camera, where the recipe asks."""
-    if not any(parts.recipe.miner.stripes):
-        return
-    size, known = parts.recipe.input.height_width, parts.recipe.miner.by_camera
-    blocks = embed_stripes(parts.model, parts.pixels, size=size, precision=parts.precision)
-    first, rows = 0, None
-    for block in blocks:
-        rows = parts.memory.rows.like(block.shape[1]) if rows is None else rows
-        rows.write(torch.arange(first, first + len(block)), block)
-        first += len(block)
-    assert rows is not None
-    camids = parts.camids if known else torch.full_like(parts.camids, UNKNOWN_CAMID)
-    standardise_by_camera(rows, camids, rows)
-    parts.stripes = rows
 
 
 def run_header(parts: Parts, digests: list[str]) -> dict[str, Any]:

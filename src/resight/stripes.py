@@ -34,10 +34,10 @@ def stripe_count(size: tuple[int, int]) -> int:
 
 def embed_stripes(
     model: ReidModel, pixels: PixelSource, *, size: tuple[int, int], precision: str, batch_size: int = 256
-) -> Iterator[Float[Tensor, "b d"]]:
-    """Give every image's stripe features in eval mode, batch by batch: float32, unit length, in order.
+) -> Iterator[list[Float[Tensor, "b _"]]]:
+    """Give every image's stripe features in eval mode, batch by batch in order, one float32 tensor for each layer.
 
-    Each layer's map is averaged over each stripe; stripes have unit length each, then the whole has.
+    Each layer's map is averaged over each stripe; stripes have unit length each, then what a layer gives has.
 
     Raises:
         ConfigError: the backbone does not give its middle layers.
@@ -50,7 +50,7 @@ def embed_stripes(
                 images = to_float(pixels.batch(index).to(place, non_blocking=True), model.normalisation)
                 trunk: Any = model.trunk
                 maps = trunk.forward_intermediates(images, indices=layers, intermediates_only=True)
-            yield F.normalize(torch.cat([stripe_means(m.float(), stripe_count(size)) for m in maps], dim=1), dim=1)
+            yield [F.normalize(stripe_means(m.float(), stripe_count(size)), dim=1) for m in maps]
 
 
 def middle_layers(trunk: Any) -> list[int]:

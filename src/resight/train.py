@@ -37,8 +37,8 @@ class Parts:
 
     `parts_at`: miner and loss as they are where a share of the epochs, 0..1, has passed.
     `constraints`: what is known of the identities without labels; mined positives are made to agree with it.
-    `styles`: what is shown in place of `pixels`, if anything. `stripes`: stripe features of the start weights, to be
-    looked at when labels are mined. `average`: the running average of the model's weights.
+    `styles`: what is shown in place of `pixels`, if anything. `stripes`: stripe features of the start weights, one
+    store a layer, to be looked at when labels are mined. `average`: the running average of the model's weights.
     """
 
     recipe: Recipe
@@ -54,7 +54,7 @@ class Parts:
     constraints: Constraints
     device: torch.device
     styles: StyledPixels | None = None
-    stripes: Rows | None = None
+    stripes: tuple[Rows, ...] = ()
     average: ReidModel | None = None
 
     @property

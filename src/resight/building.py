@@ -1,0 +1,123 @@
+"""The parts of a run, built from its recipe; and the default recipe settled on the images."""
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from resight.backbones import ReidModel, build_model
+from resight.by_camera import standardise_by_camera
+from resight.config import Recipe, TrainConfig, options_at
+from resight.constraints import find_constraints
+from resight.embed import embed
+from resight.looking import LOOKED_AT, Chosen, Facts, choices, first_choices, own_camera_first, without
+from resight.losses import LOSSES
+from resight.miners import MINERS
+from resight.placement import place_memory
+from resight.prepare import choose_precision
+from resight.recipes import as_tables, parse_recipe
+from resight.stripes import embed_stripes
+from resight.train import Parts
+from resight.types import UNKNOWN_CAMID, UNKNOWN_TRACKLET, Loss, Miner, UnlabelledImages
+
+Say = Callable[[str], None]
+
+
+def look(
+    recipe: Recipe, images: UnlabelledImages, pixels: Any, device: torch.device, given: tuple[str, ...], say: Say
+) -> tuple[Recipe, list[str]]:
+    """Look at the images with the start weights and settle the recipe's other settings; `given` are the user's own."""
+    camids = torch.tensor(images.camids)
+    asked = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:LOOKED_AT].sort().values
+    own_first = None
+    if len(set(images.camids) - {UNKNOWN_CAMID}) > 1:
+        model = build_model(recipe.backbone, size=recipe.input.height_width).to(device)
+        own_first = own_camera_first(embed(model, Chosen(pixels, asked)), camids[asked])
+    facts = Facts(
+        images=len(images),
+        cameras=len(set(images.camids) - {UNKNOWN_CAMID}),
+        tracklets=sum(tracklet != UNKNOWN_TRACKLET for tracklet in images.tracklets),
+        own_first=own_first,
+        gpu=device.type != "cpu",
+    )
+    picked = without([*first_choices(facts), *choices(facts)], given)
+    for choice in picked:
+        say(f"picked {choice}")
+    tables = as_tables(recipe)
+    return parse_recipe(tables, overrides=[choice.override for choice in picked]), [str(choice) for choice in picked]
+
+
+def build_parts(
+    recipe: Recipe, images: UnlabelledImages, pixels: Any, device: torch.device, memory: tuple[str, Path]
+) -> tuple[Parts, str]:
+    """Build what the loop needs from a recipe; the training split comes without identities.
+
+    `memory`: where the feature memory goes (`placement.PLACES`), and the folder for it if that is the disk. Also gives
+    a sentence that says what was chosen.
+    """
+    size = recipe.input.height_width
+    torch.manual_seed(recipe.train.seed)
+    model = build_model(recipe.backbone, size=size).to(device)
+    precision = choose_precision(recipe.train.precision, model, size, device)
+    recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, precision=precision))
+    settings = recipe.train
+    miner, loss = parts_at(recipe, 0.0)
+    feature_memory, said = place_memory(memory[0], recipe, (len(images), model.dim), device, memory[1])
+    known = find_constraints(images, tracklets=recipe.miner.tracklets, same_time=recipe.miner.same_time)
+    parts = Parts(
+        recipe=recipe,
+        precision=precision,
+        model=model,
+        device=device,
+        pixels=pixels,
+        optimizer=build_optimizer(settings, model),
+        memory=feature_memory,
+        miner=miner,
+        loss=loss,
+        parts_at=partial(parts_at, recipe),
+        average=copy.deepcopy(model) if settings.average else None,
+        camids=torch.tensor(images.camids, device=device),
+        constraints=known.to(device),
+    )
+    return parts, said
+
+
+def parts_at(recipe: Recipe, passed: float) -> tuple[Miner, Loss]:
+    """Build miner and loss as they are where a share of the epochs, 0..1, has passed."""
+    miner = MINERS[recipe.miner.name](**options_at(recipe.miner.options, passed))
+    return miner, LOSSES[recipe.loss.name](**options_at(recipe.loss.options, passed))
+
+
+def build_optimizer(settings: TrainConfig, model: ReidModel) -> torch.optim.Optimizer:
+    """Build the optimiser with the model's groups of parameters."""
+    groups = model.parameter_groups(backbone_scale=settings.backbone_scale)
+    if settings.optimizer == "adam":
+        return torch.optim.Adam(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    return torch.optim.SGD(
+        groups,
+        lr=settings.learning_rate,
+        momentum=settings.momentum,
+        nesterov=settings.nesterov and settings.momentum > 0,
+        weight_decay=settings.weight_decay,
+    )
+
+
+def add_stripes(parts: Parts) -> None:
+    """Give the parts the stripe features of the start weights, standardised per camera, where the recipe asks."""
+    if not any(parts.recipe.miner.stripes):
+        return
+    size, known = parts.recipe.input.height_width, parts.recipe.miner.by_camera
+    first, layers = 0, []
+    for blocks in embed_stripes(parts.model, parts.pixels, size=size, precision=parts.precision):
+        layers = layers or [parts.memory.rows.like(block.shape[1]) for block in blocks]
+        for rows, block in zip(layers, blocks, strict=True):
+            rows.write(torch.arange(first, first + len(block)), block)
+        first += len(blocks[0])
+    camids = parts.camids if known else torch.full_like(parts.camids, UNKNOWN_CAMID)
+    for rows in layers:
+        standardise_by_camera(rows, camids, rows)
+    parts.stripes = tuple(layers)
