@@ -138,7 +138,7 @@ def test_report_and_data_commands(people: Path, run: Path, tmp_path: Path, resig
     assert json.loads((tmp_path / "d.json").read_text())
 
 
-@pytest.mark.parametrize("name", ["train", "evaluate", "embed", "data", "demo", "report"])
+@pytest.mark.parametrize("name", ["train", "evaluate", "embed", "data", "demo", "report", "audit", "calibrate"])
 def test_every_help_has_an_example(name: str):
     shown = CliRunner().invoke(cli.app, [name, "--help"], env={"COLUMNS": "200"})
     assert shown.exit_code == 0

@@ -125,7 +125,7 @@ def test_where_the_memory_goes_is_said_before_the_start(people: Path, tmp_path: 
 
 
 def test_long_mining_is_heard_of(people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("resight.train.MINING_EVERY", -1)
+    monkeypatch.setattr("resight.mining.MINING_EVERY", -1)
     monkeypatch.setattr("resight.memory.PRODUCT_BYTES", 10 * 24 * 4)  # ten rows at a time
     train(people, tmp_path / "run", "train.epochs=2", "miner.name=mplp")
     told = [

@@ -20,6 +20,7 @@ from resight.miners import MINERS
 from resight.placement import place_memory
 from resight.prepare import choose_precision
 from resight.recipes import as_tables, parse_recipe
+from resight.storage import Rows
 from resight.stripes import embed_stripes
 from resight.train import Parts
 from resight.types import UNKNOWN_CAMID, UNKNOWN_TRACKLET, Loss, Miner, UnlabelledImages
@@ -111,7 +112,8 @@ def add_stripes(parts: Parts) -> None:
     if not any(parts.recipe.miner.stripes):
         return
     size, known = parts.recipe.input.height_width, parts.recipe.miner.by_camera
-    first, layers = 0, []
+    first = 0
+    layers: list[Rows] = []
     for blocks in embed_stripes(parts.model, parts.pixels, size=size, precision=parts.precision):
         layers = layers or [parts.memory.rows.like(block.shape[1]) for block in blocks]
         for rows, block in zip(layers, blocks, strict=True):

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from resight.cli_audit import audit_command
+from resight.cli_calibrate import calibrate_command
 from resight.cli_data import CONVERT, TwoWordCommands, convert_command, data_command
 from resight.cli_evaluate import evaluate_command
 from resight.cli_options import (
@@ -41,7 +43,12 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 @app.command()
 def train(
     data: DataArgument,
-    recipe: Annotated[str, typer.Option(help="gsmlp, ssml, mmcl, or a TOML file.")] = "gsmlp",
+    recipe: Annotated[
+        str,
+        typer.Option(
+            help="auto looks at the data and picks; cluster (Cluster-Contrast), gsmlp, ssml, mmcl; or a TOML file."
+        ),
+    ] = "auto",
     out: Annotated[Path | None, typer.Option(help="Run folder.", show_default="runs/DATA-RECIPE-SEED")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Change a setting: section.key=value. May be repeated.")
@@ -85,7 +92,10 @@ def train(
 ) -> None:
     """Train a model without labels; where identities are known, evaluate it before and after.
 
-    Example: `resight train crops/ --recipe gsmlp --out runs/crops`
+    Example: `resight train crops/ --out runs/crops`
+
+    Without --recipe the data are looked at (how many images, which cameras, tracklets, this machine); what was picked
+    and why is printed. Any setting can still be given with --set.
 
     Identities, where a data set has them, are used for the printed figures only, never for training.
     """
@@ -137,6 +147,8 @@ def train(
 
 
 app.command("evaluate")(evaluate_command)
+app.command("calibrate")(calibrate_command)
+app.command("audit")(audit_command)
 
 
 @app.command()

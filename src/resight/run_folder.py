@@ -12,6 +12,7 @@ from resight.errors import ConfigError
 OURS = (
     *("recipe.toml", "log.jsonl", "tensorboard", "checkpoints"),
     *("model.safetensors", BEST_ON_TEST, "summary.json", "report.html"),
+    *("calibration.json", "reliability.svg", "audit"),
 )
 
 
