@@ -41,11 +41,13 @@ class DataConfig:
     """`camstyle`: folder of CamStyle images to draw the shown images from ("": none).
 
     `train_on_gallery`: add the gallery's images, junk aside, to the training images, as published for VeRi-776; what
-    is then scored on that gallery is no honest test (docs/published_quirks.md).
+    is then scored on that gallery is no honest test (docs/published_quirks.md). `use_cameras`: make use of the cameras
+    where they are known; false: train as if none were (scores keep to the protocol all the same).
     """
 
     camstyle: str = ""
     train_on_gallery: bool = False
+    use_cameras: bool = True
 
 
 @dataclass(frozen=True)
@@ -213,6 +215,16 @@ class EvaluateConfig:
 
 
 @dataclass(frozen=True)
+class TrustConfig:
+    """`every`: estimate the model's quality without labels each so many epochs, and before and after (0: never)."""
+
+    every: int = 0
+
+    def __post_init__(self) -> None:
+        check_range("trust.every", self.every, 0, 100_000)
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A method (miner × loss × memory), a backbone, and how to train."""
 
@@ -226,6 +238,7 @@ class Recipe:
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    trust: TrustConfig = field(default_factory=TrustConfig)
 
     def __post_init__(self) -> None:
         if self.memory.rows != "instance" and self.miner.schedule != "epoch":

@@ -120,7 +120,7 @@ def choices(facts: Facts) -> list[Choice]:
         picked.append(Choice("miner.k1", 5, "neighbours of each camera"))
     else:
         picked.append(Choice("miner.k1", 11 if few else 21, f"{facts.images:,} images"))
-    return [*picked, Choice("miner.k2", 3 if few else 6, f"{facts.images:,} images")]
+    return picked
 
 
 def without(picked: Iterable[Choice], given: Iterable[str]) -> list[Choice]:

@@ -106,6 +106,14 @@ class ProgressListener:
             highlight=False,
         )
 
+    def on_trust(self, record: dict[str, Any]) -> None:
+        """Print the estimate of quality without labels."""
+        if record.get("estimate") is None:
+            return
+        when = "untrained" if record["epoch"] == 0 else f"after epoch {record['epoch']}"
+        kept = f", {record['labels_kept']:.0%} of the labels as before" if "labels_kept" in record else ""
+        self.console.print(f"{when}: estimate without labels {record['estimate']:.3f}{kept}", highlight=False)
+
     def on_end(self, record: dict[str, Any]) -> None:
         """Stop drawing."""
         del record

@@ -45,7 +45,8 @@ from resight.run_folder import check_folder, claimed, last_epoch
 from resight.runlog import Listener, RunLog, TensorBoardListener
 from resight.styled import add_styles, refuse_other_styles, refuse_style_leaks, wanted_styles, with_camstyle
 from resight.train import Hooks, Parts, evaluation_is_due, train
-from resight.types import UNKNOWN_CAMID, Dataset, Split
+from resight.trust_watch import TrustWatch
+from resight.types import UNKNOWN_CAMID, Dataset, Split, UnlabelledImages
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,8 @@ def run_training(
     split, pixels = open_split(dataset.train, size, cache_dir, **skipping)
     test_set = open_first_test(dataset, size, cache_dir, **skipping)
     if recipe.name == LOOKING and not request.resume:
-        recipe, extras["choices"] = look(recipe, split.unlabelled(), pixels, device, request.overrides, say)
-    parts, place = build_parts(recipe, split.unlabelled(), pixels, device, (request.memory, request.out.parent))
+        recipe, extras["choices"] = look(recipe, seen(split, recipe), pixels, device, request.overrides, say)
+    parts, place = build_parts(recipe, seen(split, recipe), pixels, device, (request.memory, request.out.parent))
     add_stripes(parts)  # before a checkpoint is loaded: they are of the start weights
     say(place)
     extras |= {"memory": place, **tell(parts.constraints, say)}
@@ -163,6 +164,8 @@ def carry_out(request: TrainRequest, parts: Parts, context: Context, first_epoch
     if parts.recipe.evaluate.keep_best_on_test_rank1:
         best = BestOnTest(request.out, parts.recipe, first_epoch)
 
+    trust = TrustWatch(parts, log)
+
     def score(epoch: int) -> None:
         if context.test_set is not None:
             result = context.test_set.evaluate(parts.result, precision=parts.precision, device=parts.device)
@@ -185,9 +188,11 @@ def carry_out(request: TrainRequest, parts: Parts, context: Context, first_epoch
         )
         if due and best is None:
             score(epoch)
+        trust.after(epoch)
 
     if first_epoch == 1:
         score(0)
+        trust.after(0)
     watch, observed = audit_hooks(context.split, parts.device)
     train(parts, Hooks(log, watch, observed, after_epoch), first_epoch=first_epoch)
     score(epochs)  # here, so that a run killed after its last checkpoint is scored when it is resumed
@@ -198,6 +203,14 @@ def carry_out(request: TrainRequest, parts: Parts, context: Context, first_epoch
     summary = summarise(request.out)
     log.event("end", seconds=summary["seconds"], images_per_second=summary["images_per_second"])
     return summary
+
+
+def seen(split: Split, recipe: Recipe) -> UnlabelledImages:
+    """Give what training may see of a split."""
+    images = split.unlabelled()
+    if recipe.data.use_cameras:
+        return images
+    return dataclasses.replace(images, camids=(UNKNOWN_CAMID,) * len(images))
 
 
 def audit_hooks(split: Split, device: torch.device) -> tuple[Any, Any]:

@@ -68,7 +68,7 @@ class TensorBoardListener:
         name = record["event"]
         if name == "step":
             at = (record["epoch"] - 1) * record["steps"] + record["step"]
-        elif name in ("epoch", "evaluation"):
+        elif name in ("epoch", "evaluation", "trust"):
             at = record["epoch"]
         else:
             self.writer.flush()

@@ -39,6 +39,7 @@ class Parts:
     `constraints`: what is known of the identities without labels; mined positives are made to agree with it.
     `styles`: what is shown in place of `pixels`, if anything. `stripes`: stripe features of the start weights, one
     store a layer, to be looked at when labels are mined. `average`: the running average of the model's weights.
+    `mined`: the labels of the last epoch, where they were mined all at once.
     """
 
     recipe: Recipe
@@ -56,6 +57,7 @@ class Parts:
     styles: StyledPixels | None = None
     stripes: tuple[Rows, ...] = ()
     average: ReidModel | None = None
+    mined: Mined | None = None
 
     @property
     def result(self) -> ReidModel:
@@ -96,6 +98,7 @@ def train(parts: Parts, hooks: Hooks, *, first_epoch: int = 1) -> None:
             mined = mine_all(parts, mining_progress(hooks.log, epoch), passed=passed)
         mining_seconds = time.perf_counter() - began - refill_seconds
 
+        parts.mined = mined
         record = train_epoch(parts, hooks, epoch, miner, mined)
         if settings.settle_batchnorm and is_used_after(parts.recipe, epoch):
             settle(parts)

@@ -46,6 +46,7 @@ def curves(history: History) -> list[Curve]:
     found = [
         ("Loss", [_line("loss", epochs, "loss")], "", warmup),
         ("Retrieval, %", [_line("mAP", evaluations, "mAP", percent), _rank_1(evaluations)], "%", 0),
+        ("Quality estimated without labels", [_line("estimate", history.trust, "estimate")], "", 0),
         ("Mined positives per image", [_line("positives", epochs, "positives_per_image")], "", warmup),
         (
             "Mined positives: precision and recall, %",

@@ -17,13 +17,15 @@ class History:
     """A run as its log tells it.
 
     `start`: the first event, empty where it is missing. `epochs`, `evaluations`: one record an epoch, the last one
-    written, by rising epoch; evaluation of epoch 0 is the untrained model. `summary`: empty where there is none.
+    written, by rising epoch; evaluation of epoch 0 is the untrained model. `trust`: likewise. `summary`: empty where
+    there is none.
     `status`: how the run stands, in words. `notes`: what could not be read, one sentence each.
     """
 
     start: Record
     epochs: tuple[Record, ...]
     evaluations: tuple[Record, ...]
+    trust: tuple[Record, ...]
     summary: Record
     status: str
     notes: tuple[str, ...]
@@ -69,6 +71,7 @@ def read_history(run: Path) -> History:
         start=start,
         epochs=_by_epoch(events, "epoch"),
         evaluations=_by_epoch(events, "evaluation"),
+        trust=_by_epoch(events, "trust"),
         summary=summary,
         status=_status(events),
         notes=caveats + notes + summary_notes,
@@ -117,7 +120,7 @@ def _event(line: bytes) -> Record | None:
         return None
     if not isinstance(record, dict) or not isinstance(record.get("event"), str):
         return None
-    needs_epoch = record["event"] in ("step", "epoch", "evaluation")
+    needs_epoch = record["event"] in ("step", "epoch", "evaluation", "trust")
     return None if needs_epoch and not isinstance(record.get("epoch"), int) else record
 
 
