@@ -20,7 +20,10 @@ BAD = [
     (["train", "{tmp}/empty"], "no images"),
     (["train", "{people}", "--recipe", "gsmpl"], "no recipe named 'gsmpl'; did you mean 'gsmlp'?"),
     (["train", "{people}", "--set", "miner.name=gsmpl"], "no miner named 'gsmpl'; did you mean 'gsmlp'?"),
-    (["train", "{people}", "--set", "miner.tau=60"], "miner.tau is a cosine and must lie in (0, 1], got 60"),
+    (
+        ["train", "{people}", "--recipe", "gsmlp", "--set", "miner.tau=60"],
+        "miner.tau is a cosine and must lie in (0, 1], got 60",
+    ),
     (["train", "{people}", "--format", "market"], "no format named 'market'; did you mean 'market1501'?"),
     (["train", "{people}", "--size", "128"], "--size must be HEIGHTxWIDTH"),
     (["train", "{people}", "--device", "cuda:99"], "--device must be auto, cpu, or a GPU that is here"),

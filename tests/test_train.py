@@ -147,7 +147,7 @@ def test_frozen_stages_keep_their_weights_and_statistics(people: Path, tmp_path:
 def test_a_run_killed_in_the_middle_of_an_epoch_resumes_bit_for_bit(people: Path, tmp_path: Path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     settings = ("train.epochs=6", "train.batch_size=4", "miner.tau=0.3")
-    command = [sys.executable, "-m", "resight.cli", "train", str(people), "--device", "cpu"]
+    command = [sys.executable, "-m", "resight.cli", "train", str(people), "--recipe", "gsmlp", "--device", "cpu"]
     for change in (*SMALL, *settings):
         command += ["--set", change]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -188,7 +188,19 @@ def test_a_run_killed_in_the_middle_of_an_epoch_resumes_bit_for_bit(people: Path
 
 def test_ctrl_c_says_how_to_go_on(people: Path, tmp_path: Path):
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "resight.cli", "train", str(people), "--device", "cpu", "--out", str(out)]
+    command = [
+        sys.executable,
+        "-m",
+        "resight.cli",
+        "train",
+        str(people),
+        "--recipe",
+        "gsmlp",
+        "--device",
+        "cpu",
+        "--out",
+        str(out),
+    ]
     for change in (*SMALL, "train.epochs=50", "train.batch_size=4"):
         command += ["--set", change]
     # A shell's background job is started with Ctrl-C ignored, and its children inherit that.

@@ -36,6 +36,7 @@ def look(
     asked = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:LOOKED_AT].sort().values
     own_first = None
     if len(set(images.camids) - {UNKNOWN_CAMID}) > 1:
+        torch.manual_seed(recipe.train.seed)
         model = build_model(recipe.backbone, size=recipe.input.height_width).to(device)
         own_first = own_camera_first(embed(model, Chosen(pixels, asked)), camids[asked])
     facts = Facts(
@@ -45,10 +46,14 @@ def look(
         own_first=own_first,
         gpu=device.type != "cpu",
     )
-    picked = without([*first_choices(facts), *choices(facts)], given)
+    tables = as_tables(recipe)
+    picked = [
+        choice
+        for choice in without([*first_choices(facts), *choices(facts)], given)
+        if choice.name in tables[choice.section]  # the user may have named another miner, which has no such setting
+    ]
     for choice in picked:
         say(f"picked {choice}")
-    tables = as_tables(recipe)
     return parse_recipe(tables, overrides=[choice.override for choice in picked]), [str(choice) for choice in picked]
 
 

@@ -89,7 +89,7 @@ def jaccard_of(
         ConfigError: a parameter is outside its range.
         ShapeError: there is not one camid for each image.
     """
-    check_lists(k1, k2)
+    check_lists(k1, k2, across_cameras=camids is not None)
     check_eps(reach)
     if not len(memory):
         return Graph(SparseRows(starts(np.zeros(0, int)), np.zeros(0, np.int32), np.zeros(0, np.float32), 0), reach)
@@ -237,12 +237,13 @@ def sizes(pseudo_pid: Int[Tensor, " n"]) -> Int[Tensor, " c"]:
     return torch.bincount(pseudo_pid[pseudo_pid != OUTLIER])
 
 
-def check_lists(k1: int, k2: int) -> None:
-    """Raise ConfigError unless neighbour lists can be encoded with these."""
+def check_lists(k1: int, k2: int, *, across_cameras: bool = False) -> None:
+    """Raise ConfigError unless neighbour lists can be encoded with these; lists of k1 a camera hold 2 k1 or more."""
     if k1 < 2:
         raise ConfigError(f"k1 of clustering must be 2 or more images, itself counted, got {k1}")
-    if not 1 <= k2 <= k1:
-        raise ConfigError(f"k2 of clustering must lie in 1..k1, here 1..{k1}, got {k2}")
+    most, said = (2 * k1, "1..2 k1") if across_cameras else (k1, "1..k1")
+    if not 1 <= k2 <= most:
+        raise ConfigError(f"k2 of clustering must lie in {said}, here 1..{most}, got {k2}")
 
 
 def check_eps(eps: float) -> None:

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
-from resight.backbones import ReidModel
 from resight.clustering import OUTLIER
 from resight.mining import Mined
 from resight.proxies import Proxies
@@ -89,7 +88,7 @@ def epoch_batches(images: int, batch_size: int, generator: torch.Generator) -> I
 
 
 @torch.no_grad()
-def mix_weights(average: ReidModel, model: ReidModel, *, keep: float) -> None:
+def mix_weights(average: nn.Module, model: nn.Module, *, keep: float) -> None:
     """Move the averaged model towards the trained one: weights by 1 − `keep`, BatchNorm's statistics all the way.
 
     Paper: Tarvainen, Valpola, NeurIPS 2017 (mean teacher).

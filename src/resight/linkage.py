@@ -17,6 +17,10 @@ MEAN_REACH = 0.95
 Ints = Int64[np.ndarray, " e"]
 Sums = Float64[np.ndarray, " e"]
 
+Pairs = tuple[Int64[np.ndarray, " p"], Int64[np.ndarray, " p"]]
+
+EdgeSums = tuple[Int64[np.ndarray, " u"], Int64[np.ndarray, " u"], Float64[np.ndarray, " u"]]
+
 
 def average_linkage(
     graph: Graph, eps: float, min_samples: int = 2, *, camids: Int[Tensor, " n"] | None = None
@@ -72,7 +76,7 @@ ROUNDING = 1e-7
 """By how much a mean of float32 distances may be off."""
 
 
-def mutual_nearest(row: Ints, column: Ints, mean: Sums, count: int) -> tuple[Ints, Ints]:
+def mutual_nearest(row: Ints, column: Ints, mean: Sums, count: int) -> Pairs:
     """Give the pairs (lower, higher) that are each other's most similar; `row` ascends, −inf is no pair at all."""
     offsets = starts(np.bincount(row, minlength=count))
     filled = np.flatnonzero(np.diff(offsets))
@@ -87,7 +91,7 @@ def mutual_nearest(row: Ints, column: Ints, mean: Sums, count: int) -> tuple[Int
     return one, nearest[one]
 
 
-def summed_edges(row: Ints, column: Ints, total: Sums, count: int) -> tuple[Ints, Ints, Sums]:
+def summed_edges(row: Ints, column: Ints, total: Sums, count: int) -> EdgeSums:
     """Add up the edges between the same two clusters, by row and column; those within one are dropped."""
     from scipy.sparse import coo_array
 

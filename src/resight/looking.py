@@ -61,6 +61,16 @@ class Choice:
     reason: str
 
     @property
+    def section(self) -> str:
+        """The recipe's section that it is a setting of."""
+        return self.key.partition(".")[0]
+
+    @property
+    def name(self) -> str:
+        """Its name in that section."""
+        return self.key.partition(".")[2]
+
+    @property
     def override(self) -> str:
         """The choice as one of --set's."""
         value = str(self.value).lower() if isinstance(self.value, bool) else self.value

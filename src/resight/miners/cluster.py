@@ -69,7 +69,7 @@ class Cluster:
     def __post_init__(self) -> None:
         check_eps(self.eps)
         check_samples(self.min_samples)
-        check_lists(self.k1, self.k2)
+        check_lists(self.k1, self.k2, across_cameras=self.across_cameras)
         if self.algorithm not in ALGORITHMS:
             raise no_such_name("clustering algorithm", self.algorithm, ALGORITHMS)
         if self.once_per_camera and self.algorithm != "average":

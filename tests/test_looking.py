@@ -1,0 +1,83 @@
+"""What the default recipe sees in the data, and what it picks."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from resight.looking import Choice, Facts, choices, first_choices, own_camera_first, without
+from resight.recipes import load_recipe, parse_recipe, read_tables
+
+
+def features(identities: int, per_camera: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows of identities seen `per_camera` times by each of two cameras, which shift and stretch what they see."""
+    generator = torch.Generator().manual_seed(seed)
+    centres = torch.randn(identities, 1, 1, 48, generator=generator)
+    passage = 0.5 * torch.randn(identities, 2, 1, 48, generator=generator)  # what images of one camera have in common
+    rows = centres + passage + 0.3 * torch.randn(identities, 2, per_camera, 48, generator=generator)
+    rows = rows * (0.5 + torch.rand(2, 1, 48, generator=generator)) + 3 * torch.randn(2, 1, 48, generator=generator)
+    camids = torch.arange(2).view(1, 2, 1).expand(identities, 2, per_camera)
+    return torch.nn.functional.normalize(rows.flatten(0, 2), dim=1), camids.flatten()
+
+
+def test_seen_once_another_camera_holds_ones_like():
+    once, often = (own_camera_first(*features(60, views)) for views in (1, 6))
+    assert once is not None and often is not None
+    assert once < 0.2  # the only right one is in the other camera
+    assert often > 0.7
+    assert Facts(120, 2, own_first=once).seen_once
+    assert not Facts(720, 2, own_first=often).seen_once
+
+
+def test_one_camera_or_none_says_nothing():
+    rows, camids = features(10, 2)
+    assert own_camera_first(rows, torch.zeros_like(camids)) is None
+    assert own_camera_first(rows, torch.full_like(camids, -1)) is None
+    assert not Facts(40).seen_once
+
+
+def test_features_are_not_changed_by_looking():
+    rows, camids = features(10, 2)
+    before = rows.clone()
+    own_camera_first(rows, camids)
+    assert torch.equal(rows, before)
+
+
+def picked(facts: Facts) -> dict[str, object]:
+    return {choice.key: choice.value for choice in (*first_choices(facts), *choices(facts))}
+
+
+def test_what_is_picked():
+    assert picked(Facts(640, 2, own_first=0.8))["miner.k1"] == 5
+    assert "miner.once_per_camera" not in picked(Facts(640, 2, own_first=0.8))
+    once = picked(Facts(734, 2, own_first=0.58))
+    assert (once["miner.once_per_camera"], once["miner.k1"], once["train.per_identity"]) == (True, 2, 2)
+    assert "miner.once_per_camera" not in picked(Facts(734, 2, tracklets=100, own_first=0.58))
+    alone = picked(Facts(640))
+    assert (alone["miner.across_cameras"], alone["miner.by_camera"], alone["miner.k1"]) == (False, False, 11)
+    assert picked(Facts(640, gpu=True))["backbone.name"] == "resnet50"
+    assert [picked(Facts(n))["train.epochs"] for n in (100, 12_936, 120_000)] == [30, 20, 15]
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [Facts(1), Facts(10_000_000, 9, own_first=0.9), Facts(500, 12, own_first=0.1), Facts(50, 1), Facts(9, 2, gpu=True)],
+)
+def test_all_that_is_picked_is_a_setting(facts: Facts):
+    overrides = [choice.override for choice in (*first_choices(facts), *choices(facts))]
+    recipe = parse_recipe(read_tables("auto"), overrides=overrides)
+    assert recipe.name == "auto"
+
+
+def test_what_the_user_set_is_not_picked():
+    found = [Choice("miner.k1", 5, "a"), Choice("train.epochs", 30, "b")]
+    assert [choice.key for choice in without(found, ["miner.k1=9", "train.seed=2"])] == ["train.epochs"]
+    assert str(Choice("miner.once_per_camera", True, "why")) == "miner.once_per_camera=true (why)"
+
+
+def test_a_number_may_change_over_the_epochs(tmp_path: Path):
+    recipe = load_recipe("auto")
+    assert recipe.miner.options["eps"] == (0.8, 0.9)
+    fixed = load_recipe("auto", overrides=["miner.eps=0.7", "loss.temperature=[0.2, 0.05]"])
+    assert fixed.miner.options["eps"] == 0.7
+    assert fixed.loss.options["temperature"] == (0.2, 0.05)

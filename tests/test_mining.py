@@ -1,0 +1,189 @@
+"""Labels of all images at once, and what a batch is compared with."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from resight.by_camera import standardise_by_camera
+from resight.comparison import mix_weights
+from resight.config import options_at
+from resight.errors import ConfigError
+from resight.mining import groups_of, joined
+from resight.recipes import load_recipe
+from resight.run import TrainRequest, run_training
+from resight.runlog import read_events
+from resight.storage import DiskRows, Rows
+from resight.types import SparsePositives
+from small_runs import equal, weights, write_people
+
+TINY = (
+    "backbone.name=resnet10t",
+    "backbone.weights=random",
+    "input.size=[64, 32]",
+    "train.batch_size=8",
+    "train.precision=float32",
+    "train.epochs=3",
+    "evaluate.every=1",
+    "trust.every=1",
+)
+
+
+def quiet(_: str) -> None:
+    pass
+
+
+def train(data: Path, out: Path, *overrides: str, recipe: str = "auto", **flags: Any) -> dict[str, Any]:
+    request = TrainRequest(data=data, recipe=recipe, out=out, overrides=(*TINY, *overrides), device="cpu", **flags)
+    return run_training(request, say=quiet)
+
+
+def epochs(out: Path) -> list[dict[str, Any]]:
+    return [event for event in read_events(out / "log.jsonl") if event["event"] == "epoch"]
+
+
+def test_mutual_positives_form_groups():
+    # 0 and 1 have each other, 2 has 1 but 1 not 2, 3 and 4 have each other through nobody else, 5 is alone.
+    rows = [[0, 1], [0, 1], [1, 2], [3, 4], [3, 4], [5]]
+    marks = torch.zeros(6, 6, dtype=torch.bool)
+    for row, columns in enumerate(rows):
+        marks[row, columns] = True
+    assert groups_of(SparsePositives.from_blocks([marks])).tolist() == [0, 0, -1, 1, 1, -1]
+
+
+def test_rows_beside_each_other_count_by_their_weights():
+    rows, layer = Rows(torch.tensor([[1.0, 0.0], [0.0, 0.0]])), Rows(torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]))
+    both = joined(rows, (layer,), 3.0).data
+    # lengths² 1 and 3: (1, 0, 0, √3, 0) / 2; a row that is not yet written stays zero
+    assert torch.allclose(both, torch.tensor([[0.5, 0, 0, 0.75**0.5, 0], [0, 0, 0, 0, 0]]))
+
+
+def test_joined_rows_on_disk_are_those_in_ram(tmp_path: Path):
+    generator = torch.Generator().manual_seed(0)
+    rows = [torch.nn.functional.normalize(torch.randn(30, d, generator=generator), dim=1) for d in (8, 5)]
+    in_ram = joined(Rows(rows[0]), (Rows(rows[1]),), 0.7)
+    stores = []
+    for part in rows:
+        stores.append(DiskRows(tmp_path, *part.shape))
+        stores[-1].write(torch.arange(30), part)
+    assert torch.equal(joined(stores[0], (stores[1],), 0.7).data, in_ram.data)
+
+
+def test_in_place_standardising_is_that_into_another_store():
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.nn.functional.normalize(torch.randn(30, 8, generator=generator), dim=1)
+    camids = torch.arange(30) % 3
+    apart, own = Rows(torch.empty(30, 8)), Rows(rows.clone())
+    standardise_by_camera(Rows(rows), camids, apart)
+    standardise_by_camera(own, camids, own)
+    assert torch.equal(apart.data, own.data)
+
+
+def test_options_lie_between_their_ends():
+    assert options_at({"eps": (0.8, 0.9), "k1": 5}, 0.5) == {"eps": pytest.approx(0.85), "k1": 5}
+    assert options_at({"eps": (0.8, 0.9)}, 1.0) == {"eps": pytest.approx(0.9)}
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("miner.eps=[0.1, 0.2, 0.3]", r"miner.eps must be one value or \[first, last\]"),
+        ("miner.eps=[0.8, 1.5]", "eps of clustering"),
+        ("miner.stripes=[1]", "miner.stripes must be two weights"),
+        ("miner.schedule=batch", "needs miner.schedule"),
+        ("memory.rows=instance", "train.per_identity = 4 needs memory.rows"),
+        ("miner.refine=rank", "miner.refine must be one of none, ranks, adjacency"),
+        ("miner.algorithm=mean", "no clustering algorithm named 'mean'"),
+        ("memory.outliers=gone", "memory.outliers must be one of own, dropped"),
+    ],
+)
+def test_settings_that_do_not_go_are_refused(override: str, words: str):
+    with pytest.raises(ConfigError, match=words):
+        load_recipe("auto", overrides=[override])
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (),
+        ("data.use_cameras=false",),
+        ("miner.algorithm=dbscan", "miner.once_per_camera=false", "miner.eps=0.6", "memory.outliers=dropped"),
+        ("miner.name=gsmlp", "miner.schedule=epoch", "miner.tau=0.3", "miner.min_candidates=3"),
+        ("memory.rows=cluster", "loss.name=infonce", "memory.proxy_update=hard", "memory.instance_share=0.3"),
+        ("memory.rows=instance", "loss.name=smlc", "train.per_identity=0"),
+        ("miner.refine=ranks", "miner.refine_how=weigh", "memory.damping=0.5", "train.average=0.9"),
+        ("miner.refine=adjacency", "miner.refine_how=split"),
+    ],
+    ids=lambda overrides: " ".join(overrides) or "plain",
+)
+def test_parts_compose(people: Path, tmp_path: Path, overrides: tuple[str, ...]):
+    summary = train(people, tmp_path / "run", "train.epochs=2", *overrides)
+    assert summary["epochs"] == 2
+    assert all(torch.isfinite(t).all() for t in weights(tmp_path / "run").values())
+    grouped = "memory.rows=instance" not in overrides
+    assert all(("clusters" in epoch) == grouped or "loss.name=smlc" in overrides for epoch in epochs(tmp_path / "run"))
+
+
+def test_what_was_picked_is_written_and_said(people: Path, tmp_path: Path):
+    said: list[str] = []
+    request = TrainRequest(data=people, recipe="auto", out=tmp_path / "run", overrides=(*TINY, "miner.k2=3"))
+    run_training(request, say=said.append)
+    start = next(event for event in read_events(tmp_path / "run" / "log.jsonl") if event["event"] == "start")
+    assert start["choices"] and all(f"picked {choice}" in said for choice in start["choices"])
+    assert not any("miner.k2" in choice for choice in start["choices"])
+    written = load_recipe(str(tmp_path / "run" / "recipe.toml")).miner.options
+    assert written["k2"] == 3
+    assert any(choice.startswith(f"miner.k1={written['k1']} ") for choice in start["choices"])
+
+
+def test_a_resumed_run_is_the_whole_run(people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    settings = ("train.average=0.8", "memory.damping=0.3")
+    train(people, tmp_path / "whole", *settings)
+    from resight import run
+
+    kept = run.save_checkpoint
+
+    def killed(folder: Path, epoch: int, *state: Any, **more: Any) -> Path:
+        path = kept(folder, epoch, *state, **more)
+        if epoch == 2:
+            raise KeyboardInterrupt
+        return path
+
+    monkeypatch.setattr(run, "save_checkpoint", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(people, tmp_path / "cut", *settings)
+    monkeypatch.setattr(run, "save_checkpoint", kept)
+    request = TrainRequest(data=people, recipe="auto", out=tmp_path / "cut", device="cpu", resume=True)
+    run_training(request, say=quiet)
+    assert equal(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
+    assert epochs(tmp_path / "whole")[-1]["loss"] == epochs(tmp_path / "cut")[-1]["loss"]
+
+
+def test_labels_do_not_reach_training(tmp_path: Path):
+    """The same images under other identities give the same model."""
+    one = write_people(tmp_path / "one")
+    two = write_people(tmp_path / "two")
+    names = sorted((two / "bounding_box_train").iterdir())
+    for number, path in enumerate(names):  # every image becomes an identity of its own, in the same order
+        path.rename(path.with_name(f"{1000 + number:04d}{path.name[4:]}"))
+    for data in (one, two):
+        train(data, tmp_path / f"run-{data.name}", allow_leak=True)
+    assert equal(weights(tmp_path / "run-one"), weights(tmp_path / "run-two"))
+
+
+def test_the_average_moves_by_its_share():
+    one, two = torch.nn.BatchNorm1d(2), torch.nn.BatchNorm1d(2)
+    torch.nn.init.constant_(two.weight, 3.0)
+    two.running_mean.fill_(5.0)
+    mix_weights(one, two, keep=0.75)
+    assert one.weight.tolist() == [1.5, 1.5]  # 0.75 · 1 + 0.25 · 3
+    assert one.running_mean.tolist() == [5.0, 5.0]
+
+
+def test_the_estimate_without_labels_is_logged(people: Path, tmp_path: Path):
+    train(people, tmp_path / "run")
+    found = [event for event in read_events(tmp_path / "run" / "log.jsonl") if event["event"] == "trust"]
+    assert [event["epoch"] for event in found] == [0, 1, 2, 3]
+    assert all(0 <= event["estimate"] <= 1 for event in found)
+    assert "labels_kept" in found[-1]
