@@ -56,6 +56,8 @@ def test_what_is_picked():
     alone = picked(Facts(640))
     assert (alone["miner.across_cameras"], alone["miner.by_camera"], alone["miner.k1"]) == (False, False, 11)
     assert picked(Facts(640, gpu=True))["backbone.name"] == "resnet50"
+    assert "augment.crop_aspect" not in picked(Facts(640))
+    assert picked(Facts(640, tall=False))["augment.crop_aspect"] == [0.75, 1.33]
     assert [picked(Facts(n))["train.epochs"] for n in (100, 12_936, 120_000)] == [30, 20, 15]
 
 

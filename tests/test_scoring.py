@@ -1,5 +1,6 @@
 """Scores as they are asked for: tests of a data set, tracklets, junk, query expansion, re-ranking."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,17 @@ from resight.errors import ConfigError, DataError
 from resight.evaluate import evaluate
 from resight.protocols import EvaluationProtocol
 from resight.rerank import KReciprocal, expand_queries
-from resight.scoring import Scoring, keep_tests, pick_tests, pool_tracklets, score, score_tests, without_junk
+from resight.scoring import (
+    Scoring,
+    keep_tests,
+    own_rows,
+    pick_tests,
+    pool_tracklets,
+    score,
+    score_tests,
+    without_cameras,
+    without_junk,
+)
 from resight.types import Dataset, Sample, Split, TestSet
 from test_evaluate import at_angles, random_labelled, split
 
@@ -175,3 +186,53 @@ def test_only_the_images_of_the_picked_tests_are_kept():
     kept = keep_tests(dataset, parts)
     assert [len(kept.query), len(kept.gallery)] == [3, 3]
     assert kept.tests == (TestSet("one", (0, 1), (0, 1)), TestSet("two", (1, 2), (1, 2)))
+
+
+def two_cameras(seed: int, shift: float) -> tuple[torch.Tensor, torch.Tensor, Split, Split]:
+    """Identities in two cameras, one of which shifts what it sees; queries are of camera 0."""
+    generator = torch.Generator().manual_seed(seed)
+    centres = torch.randn(12, 1, 1, 16, generator=generator)
+    rows = centres + 0.3 * torch.randn(12, 2, 3, 16, generator=generator)
+    rows = rows + shift * torch.tensor([0.0, 1.0]).view(1, 2, 1, 1) * torch.randn(16, generator=generator)
+    samples = tuple(Sample(Path(f"{p}-{c}-{i}.jpg"), p, c) for p in range(12) for c in range(2) for i in range(3))
+    rows = normalize(rows.flatten(0, 2), dim=1)
+    asked = [i for i, s in enumerate(samples) if s.camid == 0 and s.path.stem.endswith("0")]
+    query = Split("query", tuple(samples[i] for i in asked))
+    return rows[asked], rows, query, Split("gallery", samples)
+
+
+def test_what_a_camera_shares_is_taken_out():
+    q, g, query, gallery = two_cameras(0, 6.0)
+    plain, apart = score((q, g), query, gallery), score((q, g), query, gallery, scoring=Scoring(by_camera=True))
+    assert plain.mAP < 0.6 < 0.9 < apart.mAP
+    assert apart.scoring == {"standardised per camera by the gallery": True}
+
+
+def test_standardising_by_the_gallery_is_done_camera_by_camera():
+    q, g, query, gallery = two_cameras(1, 1.0)
+    camid = torch.tensor(gallery.camids)
+    expected = torch.empty_like(g)
+    for camera in (0, 1):
+        rows = g[camid == camera].double()
+        standard = (rows - rows.mean(0)) / rows.std(0)
+        expected[camid == camera] = normalize(standard, dim=1).float()
+    place = own_rows(query, gallery)
+    found = without_cameras(q, g, query, gallery)
+    assert torch.allclose(found[1], expected, atol=1e-5)
+    assert torch.allclose(found[0], expected[place], atol=1e-5)
+
+
+def test_cameras_must_be_known_to_be_taken_out():
+    q, g, query, gallery = two_cameras(2, 1.0)
+    nowhere = Split("gallery", tuple(dataclasses.replace(s, camid=None) for s in gallery))
+    with pytest.raises(DataError, match="--by-camera needs cameras, but none of the 72 gallery images has one"):
+        score((q, g), query, nowhere, scoring=Scoring(by_camera=True))
+    drawn = EvaluationProtocol("drawn", shots=1, draws=2)
+    with pytest.raises(ConfigError, match="--by-camera needs one gallery"):
+        score((q, g), query, gallery, protocol=drawn, scoring=Scoring(by_camera=True))
+
+
+def test_a_query_from_a_camera_that_the_gallery_lacks_stays_as_it_is():
+    q, g, query, gallery = two_cameras(3, 1.0)
+    elsewhere = Split("query", tuple(dataclasses.replace(s, camid=9) for s in query))
+    assert torch.allclose(without_cameras(q, g, elsewhere, gallery)[0], q)

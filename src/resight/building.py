@@ -44,6 +44,7 @@ def look(
         cameras=len(set(images.camids) - {UNKNOWN_CAMID}),
         tracklets=sum(tracklet != UNKNOWN_TRACKLET for tracklet in images.tracklets),
         own_first=own_first,
+        tall=recipe.input.height_width[0] > recipe.input.height_width[1],
         gpu=device.type != "cpu",
     )
     tables = as_tables(recipe)

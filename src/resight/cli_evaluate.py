@@ -41,6 +41,14 @@ def evaluate_command(
         int, typer.Option(min=0, help="Add so many nearest gallery images to each query first; 0: none.")
     ] = 0,
     alpha: Annotated[float, typer.Option(min=0, help="Query expansion: weigh them by score to this power.")] = 3.0,
+    by_camera: Annotated[
+        bool,
+        typer.Option(
+            "--by-camera",
+            help="Take out of all embeddings what the gallery's images of their camera share (colours, background): no "
+            "label, but it looks at the gallery as a whole.",
+        ),
+    ] = False,
     by_tracklet: Annotated[
         bool, typer.Option("--by-tracklet", help="Search tracklets, by their mean, instead of images.")
     ] = False,
@@ -74,6 +82,7 @@ def evaluate_command(
         lambda_=lambda_,
         expand=query_expansion,
         alpha=alpha,
+        by_camera=by_camera,
         by_tracklet=by_tracklet,
         single_shot_draws=single_shot,
         camera_pairs=camera_pairs,

@@ -36,14 +36,15 @@ class Facts:
     """What can be seen of training images without labels.
 
     `cameras`: how many are known. `tracklets`: images that are in one. `own_first`: share of images whose most similar
-    one is of the own camera rather than among as many images of other cameras; None: less than two cameras. `gpu`:
-    whether training runs on one.
+    one is of the own camera rather than among as many images of other cameras; None: less than two cameras. `tall`:
+    whether the network's input is. `gpu`: whether training runs on one.
     """
 
     images: int
     cameras: int = 0
     tracklets: int = 0
     own_first: float | None = None
+    tall: bool = True
     gpu: bool = False
 
     @property
@@ -111,8 +112,10 @@ def first_choices(facts: Facts) -> list[Choice]:
 
 
 def choices(facts: Facts) -> list[Choice]:
-    """Pick what depends on cameras and on how images of one identity lie in them."""
+    """Pick what depends on cameras and on how images of one identity lie in them, and on the images' shape."""
     picked = []
+    if not facts.tall:
+        picked.append(Choice("augment.crop_aspect", [0.75, 1.33], "images are not tall, so crops are wider or taller"))
     if facts.cameras < 2:
         why = "one camera" if facts.cameras else "no cameras known"
         picked += [Choice("miner.across_cameras", False, why), Choice("miner.by_camera", False, why)]

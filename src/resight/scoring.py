@@ -9,11 +9,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from resight.by_camera import standardise_like
 from resight.errors import ConfigError, DataError
 from resight.evaluate import Options, evaluate
 from resight.protocols import GENERAL, EvaluationProtocol
 from resight.retrieval_result import RetrievalResult
-from resight.types import JUNK_PID, Dataset, Split, TestSet
+from resight.types import JUNK_PID, UNKNOWN_CAMID, Dataset, Split, TestSet
 
 Progress = Callable[[int, int], None]
 Positions = tuple[int, ...] | None
@@ -25,7 +26,8 @@ class Scoring:
     """How embeddings are scored.
 
     `rerank`: k-reciprocal re-ranking with k1, k2 and lambda_. `expand`: nearest gallery images that are added to a
-    query before the search, weighed by score to the power `alpha`; 0: none. `by_tracklet`: gallery images of one
+    query before the search, weighed by score to the power `alpha`; 0: none. `by_camera`: what the gallery's images of
+    a camera share is taken out of all embeddings of that camera first. `by_tracklet`: gallery images of one
     tracklet are searched as one, by their mean. `single_shot_draws`, `camera_pairs`: see `evaluate.Options`.
     """
 
@@ -35,6 +37,7 @@ class Scoring:
     lambda_: float = 0.3
     expand: int = 0
     alpha: float = 3.0
+    by_camera: bool = False
     by_tracklet: bool = False
     single_shot_draws: int = 0
     camera_pairs: bool = False
@@ -42,6 +45,8 @@ class Scoring:
     def told(self, protocol: EvaluationProtocol) -> dict[str, Any]:
         """Give what makes the figures other than those of a plain search, to stand beside them."""
         told: dict[str, Any] = {}
+        if self.by_camera:
+            told["standardised per camera by the gallery"] = True
         if self.by_tracklet:
             told["tracklets searched as one"] = True
         if self.expand:
@@ -76,6 +81,8 @@ def score(
     """
     queries, rows = embeddings
     check_scoring(scoring, protocol)
+    if scoring.by_camera:
+        queries, rows = without_cameras(queries, rows, query, gallery)
     if scoring.by_tracklet:
         query = with_tracklets_of(query, gallery)
         rows, gallery = pool_tracklets(rows, gallery)
@@ -100,13 +107,33 @@ def score(
     return replace(result, scoring=scoring.told(protocol))
 
 
+def without_cameras(
+    queries: Float[Tensor, "q d"], rows: Float[Tensor, "g d"], query: Split, gallery: Split
+) -> tuple[Float[Tensor, "q d"], Float[Tensor, "g d"]]:
+    """Take out of embeddings what the gallery's images of their camera share: no label, but the gallery as a whole.
+
+    Raises:
+        DataError: no gallery image has a camera.
+    """
+    of_query, of_gallery = (torch.tensor(split.camids, device=rows.device) for split in (query, gallery))
+    if bool((of_gallery == UNKNOWN_CAMID).all()):
+        raise DataError(
+            f"--by-camera needs cameras, but none of the {len(gallery)} {gallery.name} images has one; leave it out"
+        )
+    unit = functional.normalize(rows.to(torch.promote_types(rows.dtype, torch.float32)), dim=1)
+    asked = functional.normalize(queries.to(unit), dim=1)
+    model = (unit, of_gallery)
+    return standardise_like(asked, of_query, model), standardise_like(unit, of_gallery, model)
+
+
 def check_scoring(scoring: Scoring, protocol: EvaluationProtocol) -> None:
     """Refuse what does not go together.
 
     Raises:
         ConfigError: what looks at the gallery as a whole is asked for where the gallery is drawn.
     """
-    whole = [name for name, asked in (("--rerank", scoring.rerank), ("--query-expansion", scoring.expand)) if asked]
+    flags = {"--rerank": scoring.rerank, "--query-expansion": scoring.expand, "--by-camera": scoring.by_camera}
+    whole = [name for name, asked in flags.items() if asked]
     if whole and protocol.shots:
         raise ConfigError(
             f"{whole[0]} needs one gallery, but protocol '{protocol.name}' draws {protocol.draws} of them; leave it "
