@@ -36,6 +36,8 @@ bench: setup  ## measure the claims in benchmarks/
 	$(BIN)/python benchmarks/mining.py
 	$(BIN)/python benchmarks/memory_on_disk.py
 	$(BIN)/python benchmarks/evaluation.py --rerank
+	$(BIN)/python benchmarks/clustering.py --images 4000 --equal 1000 --dim 512
+	$(BIN)/python benchmarks/audit.py --repeats 20
 
 check: lint  ## lint, and the tests with their coverage
 	$(BIN)/python -m pytest --cov

@@ -4,8 +4,8 @@
 
 All runs share the recipe gsmlp's settings (the small-data ones below 5,000 images) and differ in miner and loss alone.
 Mining starts with the first epoch. Each run uses one thread. `--candidates LEAST MOST` bounds the candidates of the
-graph miners; KNN takes the upper bound as its k. The runs stay in `--out`, so that an interrupted table goes on where
-it stopped.
+graph miners; KNN takes the upper bound as its k. The miner cluster, which has no candidates, is left out:
+benchmarks/label_free.py compares it. The runs stay in `--out`, so that an interrupted table goes on where it stopped.
 """
 
 import argparse
@@ -20,6 +20,8 @@ from pathlib import Path
 from resight.losses import LOSSES
 from resight.miners import MINERS
 from resight.runlog import read_events
+
+PAIRED = [name for name in MINERS if name != "cluster"]
 
 
 def settings_of(miner: str, loss: str, options: argparse.Namespace) -> list[str]:
@@ -73,7 +75,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/pairs"))
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting for all runs")
     options = parser.parse_args()
-    jobs = list(product(MINERS, LOSSES, options.seeds))
+    jobs = list(product(PAIRED, LOSSES, options.seeds))
     print("| miner | loss | seed | untrained mAP / R1 | trained mAP / R1 | precision | recall | positives | seconds |")
     print("|---|---|---|---|---|---|---|---|---|")
     with ThreadPoolExecutor(options.jobs) as pool:

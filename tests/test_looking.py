@@ -74,6 +74,8 @@ def test_all_that_is_picked_is_a_setting(facts: Facts):
 def test_what_the_user_set_is_not_picked():
     found = [Choice("miner.k1", 5, "a"), Choice("train.epochs", 30, "b")]
     assert [choice.key for choice in without(found, ["miner.k1=9", "train.seed=2"])] == ["train.epochs"]
+    gpu = first_choices(Facts(640, gpu=True))
+    assert not any(choice.section == "backbone" for choice in without(gpu, ["backbone.name=vit_small"]))
     assert str(Choice("miner.once_per_camera", True, "why")) == "miner.once_per_camera=true (why)"
 
 

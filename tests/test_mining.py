@@ -1,5 +1,6 @@
 """Labels of all images at once, and what a batch is compared with."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from resight.config import options_at
 from resight.errors import ConfigError
 from resight.mining import groups_of, joined
 from resight.recipes import load_recipe
+from resight.report.page import write_report
 from resight.run import TrainRequest, run_training
 from resight.runlog import read_events
 from resight.storage import DiskRows, Rows
@@ -187,3 +189,10 @@ def test_the_estimate_without_labels_is_logged(people: Path, tmp_path: Path):
     assert [event["epoch"] for event in found] == [0, 1, 2, 3]
     assert all(0 <= event["estimate"] <= 1 for event in found)
     assert "labels_kept" in found[-1]
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["estimate_without_labels"] == {"epoch": 3, "estimate": found[-1]["estimate"]}
+    assert summary["picked"]
+    write_report(tmp_path / "run", tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "Quality estimated without labels" in page
+    assert "miner.k1=" in page

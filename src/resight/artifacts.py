@@ -61,6 +61,11 @@ def summarise(out: Path) -> dict[str, Any]:
     }
     if scores:
         summary |= {"untrained": scores.get(0), "trained": scores.get(max(scores))}
+    estimates = [e for e in events if e["event"] == "trust" and "estimate" in e]
+    if estimates:
+        summary["estimate_without_labels"] = {"epoch": estimates[-1]["epoch"], "estimate": estimates[-1]["estimate"]}
+    if start.get("choices"):
+        summary["picked"] = start["choices"]
     if start.get("caveats"):
         summary["caveats"] = start["caveats"]
     if "camstyle" in start:

@@ -31,6 +31,10 @@ vehicle once), and several images of an identity add much (0.82 and 0.84 were se
 """
 
 
+BELONGS_TO = {"backbone.last_stride": "backbone.name", "miner.once_per_camera": "miner.algorithm"}
+"""Settings that are picked for another one's value, and mean nothing with a value that the user gives that one."""
+
+
 @dataclass(frozen=True)
 class Facts:
     """What can be seen of training images without labels.
@@ -137,9 +141,9 @@ def choices(facts: Facts) -> list[Choice]:
 
 
 def without(picked: Iterable[Choice], given: Iterable[str]) -> list[Choice]:
-    """Leave out what the user has set."""
+    """Leave out what the user has set, and what was picked for something else than what the user has set."""
     keys = {text.partition("=")[0].strip() for text in given}
-    return [choice for choice in picked if choice.key not in keys]
+    return [choice for choice in picked if not keys & {choice.key, BELONGS_TO.get(choice.key)}]
 
 
 def own_camera_first(features: Float[Tensor, "n d"], camids: Int[Tensor, " n"], *, seed: int = 0) -> float | None:

@@ -30,7 +30,7 @@ from resight.data.formats import read_dataset
 from resight.data.leaks import can_leak, match_leaks, refuse_leaks, split_digests
 from resight.data.near import find_near_leaks
 from resight.errors import CheckpointError, ConfigError, DataError
-from resight.looking import LOOKING, Facts, first_choices
+from resight.looking import LOOKING, Facts, first_choices, without
 from resight.prepare import (
     Progress,
     TestImages,
@@ -228,7 +228,7 @@ def requested_recipe(request: TrainRequest, dataset: Dataset | None) -> Recipe:
         overrides = request.overrides
         if request.recipe == LOOKING and images is not None:
             facts = Facts(images, gpu=choose_device(request.device).type != "cpu")
-            overrides = (*(choice.override for choice in first_choices(facts)), *overrides)
+            overrides = (*(choice.override for choice in without(first_choices(facts), overrides)), *overrides)
         recipe = parse_recipe(read_tables(request.recipe), images=images, overrides=overrides)
         return with_camstyle(recipe, request.camstyle)
     if request.overrides:

@@ -57,16 +57,23 @@ def _facts(history: History) -> list[tuple[str, str]]:
         "Data": _with_aside(data.get("root"), data.get("format")),
         "Images": _images(data),
         "Recipe": _with_aside(recipe.get("name") or history.summary.get("recipe"), method),
+        "Picked": "; ".join(str(choice) for choice in start.get("choices") or ()),
         "Backbone": backbone.get("name"),
         "Weights": backbone.get("weights"),
         "Seed": start.get("seed", history.summary.get("seed")),
         "Machine": _with_aside(start.get("machine") or start.get("device"), start.get("precision")),
         "Time": _time_taken(history),
         "Started": _moment(start),
+        "Estimate without labels": _last_estimate(history),
         "Version": _with_aside("resight" if "version" in start else None, start.get("version")),
         "Command": start.get("command"),
     }
     return [(name, str(value)) for name, value in facts.items() if value not in (None, "")]
+
+
+def _last_estimate(history: History) -> str:
+    found = [(record["epoch"], value) for record in history.trust if (value := number(record, "estimate")) is not None]
+    return f"{found[-1][1]:.3f} after epoch {found[-1][0]} (0 to 1, no mAP: docs/trust.md)" if found else ""
 
 
 def _with_aside(value: Any, aside: Any) -> str:
