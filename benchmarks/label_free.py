@@ -80,8 +80,11 @@ def run(job: tuple[str, int], options: argparse.Namespace, data: Path) -> Path:
 
 
 def name_of(options: argparse.Namespace) -> str:
-    """Folder of a data set's runs."""
-    return options.data.name + ("" if options.fold is None else f"-fold{options.fold}")
+    """Folder of a data set's runs with these settings."""
+    epochs = [f"epochs={options.epochs}"] if options.epochs else []
+    changes = "".join(f",{change}" for change in (*options.set, *epochs))
+    fold = "" if options.fold is None else f"-fold{options.fold}"
+    return options.data.name + fold + changes.replace("/", "_").replace(" ", "")
 
 
 def folded(options: argparse.Namespace) -> Path:

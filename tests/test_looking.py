@@ -21,7 +21,7 @@ def features(identities: int, per_camera: int, seed: int = 0) -> tuple[torch.Ten
 
 
 def test_seen_once_another_camera_holds_ones_like():
-    once, often = (own_camera_first(*features(60, views)) for views in (1, 6))
+    once, often = (own_camera_first(*features(80, views)) for views in (1, 6))
     assert once is not None and often is not None
     assert once < 0.2  # the only right one is in the other camera
     assert often > 0.7
@@ -30,10 +30,18 @@ def test_seen_once_another_camera_holds_ones_like():
 
 
 def test_one_camera_or_none_says_nothing():
-    rows, camids = features(10, 2)
+    rows, camids = features(60, 2)
     assert own_camera_first(rows, torch.zeros_like(camids)) is None
     assert own_camera_first(rows, torch.full_like(camids, -1)) is None
     assert not Facts(40).seen_once
+
+
+def test_small_cameras_and_few_images_have_no_say():
+    rows, camids = features(60, 1)
+    assert own_camera_first(rows, camids) is not None
+    assert own_camera_first(*features(49, 1)) is None  # 98 images
+    many = torch.arange(len(rows)) // 30  # four cameras of 30
+    assert own_camera_first(rows, many) is None
 
 
 def test_features_are_not_changed_by_looking():

@@ -1,6 +1,7 @@
 """Labels of all images at once, and what a batch is compared with."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,10 @@ import pytest
 import torch
 
 from resight.by_camera import standardise_by_camera
+from resight.cluster_constraints import keep_tracklets
 from resight.comparison import mix_weights
 from resight.config import options_at
+from resight.constraints import find_constraints
 from resight.errors import ConfigError
 from resight.mining import groups_of, joined
 from resight.recipes import load_recipe
@@ -17,7 +20,7 @@ from resight.report.page import write_report
 from resight.run import TrainRequest, run_training
 from resight.runlog import read_events
 from resight.storage import DiskRows, Rows
-from resight.types import SparsePositives
+from resight.types import SparsePositives, UnlabelledImages
 from small_runs import equal, weights, write_people
 
 TINY = (
@@ -52,6 +55,21 @@ def test_mutual_positives_form_groups():
     for row, columns in enumerate(rows):
         marks[row, columns] = True
     assert groups_of(SparsePositives.from_blocks([marks])).tolist() == [0, 0, -1, 1, 1, -1]
+
+
+def test_groups_do_not_join_what_is_kept_apart():
+    # 0 and 1, 1 and 2 have each other; 0 and 2 were seen at one moment by one camera. 2 has no other tie and leaves.
+    marks = torch.tensor([[1, 1, 0, 1], [1, 1, 1, 1], [0, 1, 1, 0], [1, 1, 0, 1]], dtype=torch.bool)
+    images = UnlabelledImages((Path("a"),) * 4, (0,) * 4, (-1,) * 4, (5.0, 6.0, 5.0, 7.0))
+    known = find_constraints(images, tracklets=True, same_time=True)
+    assert groups_of(SparsePositives.from_blocks([marks]), known).tolist() == [0, 0, -1, 0]
+
+
+def test_a_tracklet_stays_whole_whatever_leaves():
+    images = UnlabelledImages((Path("a"),) * 6, (0,) * 6, (4, 4, 4, -1, -1, -1), (math.nan,) * 6)
+    known = find_constraints(images, tracklets=True, same_time=False)
+    assert keep_tracklets(torch.tensor([0, -1, 0, 0, 1, 1]), known).tolist() == [0, 0, 0, 0, 1, 1]
+    assert keep_tracklets(torch.tensor([-1, -1, -1, 0, 0, -1]), known).tolist() == [0, 0, 0, 1, 1, -1]
 
 
 def test_rows_beside_each_other_count_by_their_weights():
@@ -95,6 +113,7 @@ def test_options_lie_between_their_ends():
         ("miner.stripes=[1]", "miner.stripes must be two weights"),
         ("miner.schedule=batch", "needs miner.schedule"),
         ("memory.rows=instance", "train.per_identity = 4 needs memory.rows"),
+        ('miner.stripes=["a", 1]', "miner.stripes must be two weights"),
         ("miner.refine=rank", "miner.refine must be one of none, ranks, adjacency"),
         ("miner.algorithm=mean", "no clustering algorithm named 'mean'"),
         ("memory.outliers=gone", "memory.outliers must be one of own, dropped"),
@@ -137,6 +156,18 @@ def test_what_was_picked_is_written_and_said(people: Path, tmp_path: Path):
     written = load_recipe(str(tmp_path / "run" / "recipe.toml")).miner.options
     assert written["k2"] == 3
     assert any(choice.startswith(f"miner.k1={written['k1']} ") for choice in start["choices"])
+
+
+def test_a_run_is_repeated_from_its_own_recipe(people: Path, tmp_path: Path):
+    train(people, tmp_path / "one", "train.epochs=1", "miner.k1=4", "miner.k2=3")
+    request = TrainRequest(
+        data=people, recipe=str(tmp_path / "one" / "recipe.toml"), out=tmp_path / "two", device="cpu"
+    )
+    run_training(request, say=quiet)
+    first, second = (load_recipe(str(tmp_path / name / "recipe.toml")) for name in ("one", "two"))
+    assert first.miner == second.miner
+    assert first.train == second.train
+    assert equal(weights(tmp_path / "one"), weights(tmp_path / "two"))
 
 
 def test_a_resumed_run_is_the_whole_run(people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

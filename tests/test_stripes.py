@@ -5,7 +5,7 @@ import torch
 
 from resight.backbones import BackboneConfig, build_model
 from resight.errors import ConfigError
-from resight.stripes import embed_stripes, middle_layers, stripe_count, stripe_means
+from resight.stripes import embed_stripes, middle_layers, stripe_count, stripe_dim, stripe_means
 
 
 class Noise:
@@ -50,6 +50,14 @@ def test_rows_are_the_same_whatever_the_batch_and_of_unit_length():
         assert torch.allclose(torch.cat(some), torch.cat(whole), atol=1e-5)
         assert torch.allclose(torch.cat(some).norm(dim=1), torch.ones(5))
     assert model.training
+
+
+@pytest.mark.parametrize(("name", "size"), [("resnet10t", (64, 32)), ("tf_efficientnet_lite0", (64, 64))])
+def test_as_many_numbers_as_said(name: str, size: tuple[int, int]):
+    model, pixels = build_model(BackboneConfig(name=name, weights="random")), Noise(2)
+    pixels.pixels = pixels.pixels.repeat(1, 1, 1, size[1] // 32)
+    blocks = next(embed_stripes(model, pixels, size=size, precision="float32"))
+    assert sum(block.shape[1] for block in blocks) == stripe_dim(model.trunk, size)
 
 
 def test_a_backbone_without_middle_layers_is_refused():

@@ -21,7 +21,7 @@ from resight.placement import place_memory
 from resight.prepare import choose_precision
 from resight.recipes import as_tables, parse_recipe
 from resight.storage import Rows
-from resight.stripes import embed_stripes
+from resight.stripes import embed_stripes, stripe_dim
 from resight.train import Parts
 from resight.types import UNKNOWN_CAMID, UNKNOWN_TRACKLET, Loss, Miner, UnlabelledImages
 
@@ -45,6 +45,7 @@ def look(
         tracklets=sum(tracklet != UNKNOWN_TRACKLET for tracklet in images.tracklets),
         own_first=own_first,
         tall=recipe.input.height_width[0] > recipe.input.height_width[1],
+        across=bool(recipe.miner.options.get("across_cameras")),
         gpu=device.type != "cpu",
     )
     tables = as_tables(recipe)
@@ -73,7 +74,14 @@ def build_parts(
     recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, precision=precision))
     settings = recipe.train
     miner, loss = parts_at(recipe, 0.0)
-    feature_memory, said = place_memory(memory[0], recipe, (len(images), model.dim), device, memory[1])
+    feature_memory, said = place_memory(
+        memory[0],
+        recipe,
+        (len(images), model.dim),
+        device,
+        memory[1],
+        stripes=stripe_dim(model.trunk, size) if any(recipe.miner.stripes) else 0,
+    )
     known = find_constraints(images, tracklets=recipe.miner.tracklets, same_time=recipe.miner.same_time)
     parts = Parts(
         recipe=recipe,

@@ -28,6 +28,18 @@ def obey(pseudo_pid: Int[Tensor, " n"], graph: Graph, constraints: Constraints) 
     return numbered(np.where(leaving, alone, cluster)[group])
 
 
+def keep_tracklets(pseudo_pid: Int[Tensor, " n"], constraints: Constraints) -> Int[Tensor, " n"]:
+    """Put tracklets together again of which some images have left their cluster, as `obey` does.
+
+    Clusters that are parts of such as obey no more than tracklets can be at odds with.
+    """
+    if not constraints.binding:
+        return pseudo_pid
+    known = constraints.to("cpu")
+    group, size = known.group.numpy(), known.members.lengths.numpy()
+    return numbered(together(pseudo_pid.numpy(), group, size)[group])
+
+
 def together(
     pseudo_pid: Int64[np.ndarray, " n"], group: Int64[np.ndarray, " n"], size: Int64[np.ndarray, " g"]
 ) -> Int64[np.ndarray, " g"]:

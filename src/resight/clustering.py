@@ -114,16 +114,20 @@ def nearest_of_all(memory: FeatureMemory, k1: int) -> NeighbourLists:
 
 
 def listed(camids: Int[Tensor, " n"], k: int) -> int:
-    """Length of the lists that hold the k best of each camera: Σ min(k, images of the camera)."""
-    return int(camids.unique(return_counts=True)[1].clamp(max=k).sum())
+    """Length of lists that hold the k best of each camera: Σ min(k, images of the camera), `MOST_LISTED` at most."""
+    return min(MOST_LISTED, int(camids.unique(return_counts=True)[1].clamp(max=k).sum()))
+
+
+MOST_LISTED = 100
+"""Longest list across cameras: what is computed from lists grows with their length squared."""
 
 
 def lists_by_camera(memory: FeatureMemory, camids: Int[Tensor, " n"], k: int) -> NeighbourLists:
     """List for every image its k nearest of each camera, so that a strong shift between cameras fills no list alone.
 
     First stand the image itself and the best of each other camera, by falling score, then the second best of each, and
-    so on: the first `listed(camids, h)` places are the h best of each camera. Images of unknown camera count as one
-    camera more. One pass over the N×N products.
+    so on: the first `listed(camids, h)` places are the h best of each camera, or where that would be more than
+    `MOST_LISTED`, the first so many. Images of unknown camera count as one camera more. One pass over the N×N products.
 
     Nothing is standardised: the encoding weighs by distance as ever, so that two cameras which differ strongly stay
     apart unless their features are standardised first (`by_camera`).
@@ -135,8 +139,9 @@ def lists_by_camera(memory: FeatureMemory, camids: Int[Tensor, " n"], k: int) ->
         raise ShapeError(f"camids must be {len(memory)}, one for each image, got {len(camids)}")
     cameras = [(camids == camid).nonzero().squeeze(1).to(memory.device) for camid in camids.unique()]
     place = torch.cat([torch.arange(min(k, len(camera))) for camera in cameras]).to(memory.device)
-    scores = torch.empty(len(memory), len(place), dtype=memory.features.dtype)
-    index = torch.empty(len(memory), len(place), dtype=torch.int32)
+    length = listed(camids, k)
+    scores = torch.empty(len(memory), length, dtype=memory.features.dtype)
+    index = torch.empty(len(memory), length, dtype=torch.int32)
     for block in torch.arange(len(memory), device=memory.device).split(memory.block_rows):
         similarity = product(memory.read(block), memory.rows)
         own = similarity.gather(1, block.unsqueeze(1))
@@ -149,7 +154,8 @@ def lists_by_camera(memory: FeatureMemory, camids: Int[Tensor, " n"], k: int) ->
         values, order = values.gather(1, by_place), order.gather(1, by_place)
         values[:, :1] = own
         at = block.cpu()
-        scores[at], index[at] = values.cpu(), columns.gather(1, order).cpu().int()
+        scores[at] = values[:, :length].cpu()
+        index[at] = columns.gather(1, order)[:, :length].cpu().int()
     return NeighbourLists(scores, index, len(memory))
 
 

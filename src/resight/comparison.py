@@ -73,16 +73,22 @@ def kept_outliers(parts: "Parts", pseudo_pid: Int[Tensor, " n"]) -> str:
 def batches_of(parts: "Parts", mined: Mined | None, generator: torch.Generator) -> list[Int[Tensor, " b"]]:
     """Draw an epoch's batches: images in random order, or several of each cluster together."""
     settings = parts.recipe.train
-    if not settings.per_identity or mined is None or mined.pseudo_pid is None:
-        return list(epoch_batches(len(parts.pixels), settings.batch_size, generator))
-    outliers = kept_outliers(parts, mined.pseudo_pid) == "own"
+    everything = torch.arange(len(parts.pixels))
+    if mined is None or mined.pseudo_pid is None:
+        return list(epoch_batches(everything, settings.batch_size, generator))
+    outliers = parts.recipe.memory.rows == "instance" or kept_outliers(parts, mined.pseudo_pid) == "own"
+    if not settings.per_identity:
+        shown = everything if outliers else (mined.pseudo_pid != OUTLIER).nonzero().squeeze(1)
+        return list(epoch_batches(shown, settings.batch_size, generator))
     sizes = settings.batch_size, settings.per_identity
     return identity_batches(mined.pseudo_pid, parts.camids.cpu(), *sizes, generator, outliers=outliers)
 
 
-def epoch_batches(images: int, batch_size: int, generator: torch.Generator) -> Iterator[Int[Tensor, " b"]]:
-    """Give every index once, in random order; a last batch of one image, which BatchNorm cannot take, is left out."""
-    for batch in torch.randperm(images, generator=generator).split(batch_size):
+def epoch_batches(
+    images: Int[Tensor, " m"], batch_size: int, generator: torch.Generator
+) -> Iterator[Int[Tensor, " b"]]:
+    """Give every image once, in random order; a last batch of one image, which BatchNorm cannot take, is left out."""
+    for batch in images[torch.randperm(len(images), generator=generator)].split(batch_size):
         if len(batch) > 1:
             yield batch
 

@@ -88,7 +88,8 @@ class MinerConfig:
             raise ConfigError('miner.by_camera needs miner.schedule = "epoch", got "batch"; set both')
         check_choice("miner.refine", self.refine, REFINERS)
         check_choice("miner.refine_how", self.refine_how, ("drop", "split", "weigh"))
-        if len(self.stripes) != 2 or not all(0 <= weight <= 100 for weight in self.stripes):
+        weights = [weight for weight in self.stripes if isinstance(weight, int | float) and 0 <= weight <= 100]
+        if len(self.stripes) != 2 or len(weights) != 2:
             raise ConfigError(f"miner.stripes must be two weights, each 0 to 100, got {list(self.stripes)}")
         if any(self.stripes) and self.schedule != "epoch":
             raise ConfigError('miner.stripes needs miner.schedule = "epoch", got "batch"; set both')
@@ -245,6 +246,14 @@ class Recipe:
             raise ConfigError(
                 f'memory.rows = "{self.memory.rows}" needs miner.schedule = "epoch", got "batch"; set both'
             )
+        if self.miner.refine != "none" and self.miner.name != "cluster":
+            raise ConfigError(
+                f'miner.refine = "{self.miner.refine}" casts doubt on places in clusters and needs miner.name = '
+                f'"cluster", got "{self.miner.name}"; set miner.refine to "none"'
+            )
+        for key in ("once_per_camera", "across_cameras"):
+            if self.miner.options.get(key) and self.miner.schedule != "epoch":
+                raise ConfigError(f'miner.{key} needs miner.schedule = "epoch", got "{self.miner.schedule}"; set both')
         if self.train.per_identity and self.memory.rows == "instance":
             raise ConfigError(
                 f'train.per_identity = {self.train.per_identity} needs memory.rows = "cluster" or "camera", got '

@@ -26,9 +26,15 @@ ASKED = 2_000
 SEEN_ONCE = 0.65
 """Share of images whose own camera holds the most similar one, up to which no camera seems to have seen anybody twice.
 
-By chance it is half; what of a camera is left after standardising adds some (0.59 was seen where each camera saw each
-vehicle once), and several images of an identity add much (0.82 and 0.84 were seen of people).
+By chance it is about half; 0.59 was seen where each camera saw each vehicle once, 0.82 and 0.84 of people whom it saw
+several times.
 """
+
+CAMERA_VOTES = 40
+"""Least images of a camera that has a say in it: in a smaller one standardising drives its own images apart."""
+
+VOTES = 100
+"""Least images that must be asked."""
 
 
 BELONGS_TO = {"backbone.last_stride": "backbone.name", "miner.once_per_camera": "miner.algorithm"}
@@ -41,7 +47,8 @@ class Facts:
 
     `cameras`: how many are known. `tracklets`: images that are in one. `own_first`: share of images whose most similar
     one is of the own camera rather than among as many images of other cameras; None: less than two cameras. `tall`:
-    whether the network's input is. `gpu`: whether training runs on one.
+    whether the network's input is. `across`: whether neighbours are looked for in each camera. `gpu`: whether training
+    runs on one.
     """
 
     images: int
@@ -49,6 +56,7 @@ class Facts:
     tracklets: int = 0
     own_first: float | None = None
     tall: bool = True
+    across: bool = True
     gpu: bool = False
 
     @property
@@ -133,7 +141,7 @@ def choices(facts: Facts) -> list[Choice]:
             Choice("train.per_identity", max(2, min(4, facts.cameras)), "one image a camera"),
         ]
     few = facts.images < 2_000
-    if facts.cameras > 1:
+    if facts.cameras > 1 and facts.across:
         picked.append(Choice("miner.k1", 5, "neighbours of each camera"))
     else:
         picked.append(Choice("miner.k1", 11 if few else 21, f"{facts.images:,} images"))
@@ -150,9 +158,11 @@ def own_camera_first(features: Float[Tensor, "n d"], camids: Int[Tensor, " n"], 
     """Share of images whose most similar one is of the own camera, against as many images of other cameras.
 
     Features are standardised per camera first, or the own camera would always win. About ½ where a camera saw
-    an identity once; far more where it saw it several times. None where fewer than two cameras are known.
+    an identity once; far more where it saw it several times. None where fewer than two cameras of `CAMERA_VOTES` images
+    are known, or fewer than `VOTES` images of such could be asked.
     """
-    known = (camids != UNKNOWN_CAMID).nonzero().squeeze(1)
+    distinct, which, count = camids.unique(return_inverse=True, return_counts=True)
+    known = ((distinct != UNKNOWN_CAMID) & (count >= CAMERA_VOTES))[which].nonzero().squeeze(1)
     camids = camids[known]
     cameras = camids.unique()
     if len(cameras) < 2:
@@ -174,4 +184,4 @@ def own_camera_first(features: Float[Tensor, "n d"], camids: Int[Tensor, " n"], 
         same = (unit[mine] @ unit[own].T).masked_fill(mine.unsqueeze(1) == own, -torch.inf)
         won += int((same.amax(dim=1) > (unit[mine] @ unit[others].T).amax(dim=1)).sum())
         total += len(mine)
-    return won / total if total else None
+    return won / total if total >= VOTES else None

@@ -5,18 +5,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from resight.by_camera import standardise_by_camera
-from resight.clustering import OUTLIER, numbered, sizes
+from resight.cluster_constraints import keep_tracklets, obey
+from resight.clustering import OUTLIER, Graph, numbered, sizes
 from resight.constraints import Constraints
 from resight.memory import FeatureMemory
 from resight.miners.cluster import Cluster, positives_of
 from resight.refiners import adjacency_doubt, rank_doubt, refine
 from resight.runlog import RunLog
+from resight.sparse_rows import SparseRows
 from resight.storage import BLOCK_BYTES, Rows
 from resight.types import UNKNOWN_CAMID, SparsePositives
 
@@ -70,11 +73,12 @@ def mine_all(parts: "Parts", progress: Progress, *, passed: float = 0.0) -> Mine
         if settings.refine != "none":
             doubt = DOUBT[settings.refine](memory, pseudo_pid)
             pseudo_pid, weights = refine(pseudo_pid, doubt, settings.refine_how)
+            pseudo_pid = keep_tracklets(pseudo_pid, parts.constraints)
         mined = Mined(positives_of(pseudo_pid), pseudo_pid, weights if settings.refine_how == "weigh" else None)
     else:
         positives = mined_in_blocks(parts, memory, progress)
         grouped = parts.recipe.memory.rows != "instance"
-        mined = Mined(positives, groups_of(positives) if grouped else None)
+        mined = Mined(positives, groups_of(positives, parts.constraints) if grouped else None)
     memory.forget()
     parts.memory.forget()
     return mined
@@ -135,16 +139,26 @@ def joined(rows: Rows, stripes: tuple[Rows, ...], weight: float) -> Rows:
     return both
 
 
-def groups_of(positives: SparsePositives) -> Int[Tensor, " n"]:
-    """Give the clusters that positives form: images that are each other's positives, and theirs in turn, share one."""
+def groups_of(positives: SparsePositives, constraints: Constraints | None = None) -> Int[Tensor, " n"]:
+    """Give the clusters that positives form: images that are each other's positives, and theirs in turn, share one.
+
+    Through others, images may come together that `constraints` keep apart: the less tied of the two leaves.
+    """
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import connected_components
 
     n = len(positives)
     marks = torch.ones(len(positives.columns), dtype=torch.int8).numpy()
     links = csr_array((marks, positives.columns.numpy(), positives.offsets.numpy()), shape=(n, n))
-    label = torch.from_numpy(connected_components(links.multiply(links.T), directed=False)[1]).long()
-    return numbered(label.masked_fill(label.bincount()[label] == 1, OUTLIER).numpy())
+    mutual = csr_array(links.multiply(links.T))
+    label = torch.from_numpy(connected_components(mutual, directed=False)[1]).long()
+    pseudo_pid = numbered(label.masked_fill(label.bincount()[label] == 1, OUTLIER).numpy())
+    if constraints is None or not constraints.binding:
+        return pseudo_pid
+    mutual.sort_indices()
+    offsets, columns = mutual.indptr.astype(np.int64), mutual.indices.astype(np.int32)
+    graph = Graph(SparseRows(offsets, columns, np.zeros(len(columns), dtype=np.float32), n), 0.5)
+    return obey(pseudo_pid, graph, constraints)
 
 
 def mining_progress(log: RunLog, epoch: int) -> Progress:

@@ -5,6 +5,7 @@ RUN/recipe.toml  log.jsonl  tensorboard/  checkpoints/epoch-*.safetensors  model
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +93,7 @@ def run_training(
     skipping: dict[str, Any] = {"skip_broken": request.skip_broken, "progress": decoding}
     split, pixels = open_split(dataset.train, size, cache_dir, **skipping)
     test_set = open_first_test(dataset, size, cache_dir, **skipping)
-    if recipe.name == LOOKING and not request.resume:
+    if request.recipe == LOOKING and not request.resume:
         recipe, extras["choices"] = look(recipe, seen(split, recipe), pixels, device, request.overrides, say)
     parts, place = build_parts(recipe, seen(split, recipe), pixels, device, (request.memory, request.out.parent))
     add_stripes(parts)  # before a checkpoint is loaded: they are of the start weights
@@ -134,7 +135,7 @@ def checked_data(
     check_can_select(recipe, dataset)
     say_data(dataset, recipe, say)
     extras: dict[str, Any] = caveats(recipe, found, cache_dir, say)
-    if not request.resume and recipe != plain:
+    if not request.resume and request.recipe != LOOKING and recipe != plain:
         say(f"{len(dataset.train)} training images are few: the recipe's [small] settings apply (see docs/training.md)")
     styles = wanted_styles(recipe, dataset, say)
     if not request.allow_leak:
@@ -188,7 +189,8 @@ def carry_out(request: TrainRequest, parts: Parts, context: Context, first_epoch
         )
         if due and best is None:
             score(epoch)
-        trust.after(epoch)
+        if epoch < epochs:
+            trust.after(epoch)
 
     if first_epoch == 1:
         score(0)
@@ -196,6 +198,7 @@ def carry_out(request: TrainRequest, parts: Parts, context: Context, first_epoch
     watch, observed = audit_hooks(context.split, parts.device)
     train(parts, Hooks(log, watch, observed, after_epoch), first_epoch=first_epoch)
     score(epochs)  # here, so that a run killed after its last checkpoint is scored when it is resumed
+    trust.after(epochs)
     if best is None:
         save_model(request.out / "model.safetensors", parts.result, parts.recipe, parts.precision)
     else:
@@ -210,7 +213,9 @@ def seen(split: Split, recipe: Recipe) -> UnlabelledImages:
     images = split.unlabelled()
     if recipe.data.use_cameras:
         return images
-    return dataclasses.replace(images, camids=(UNKNOWN_CAMID,) * len(images))
+    # Moments go with the cameras: without them, images that two cameras took at once would seem one camera's.
+    nowhere, never = (UNKNOWN_CAMID,) * len(images), (math.nan,) * len(images)
+    return dataclasses.replace(images, camids=nowhere, timestamps=never)
 
 
 def audit_hooks(split: Split, device: torch.device) -> tuple[Any, Any]:

@@ -71,6 +71,15 @@ def middle_layers(trunk: Any) -> list[int]:
     return [max(at for at, r in enumerate(reductions) if r == wanted) for wanted in REDUCTIONS if wanted in reductions]
 
 
+def stripe_dim(trunk: Any, size: tuple[int, int]) -> int:
+    """How many numbers the stripes of an image of `size` (height, width) have, all layers together."""
+    layers = [trunk.feature_info[at] for at in middle_layers(trunk)]
+    heights = [-(-size[0] // layer["reduction"]) for layer in layers]
+    return sum(
+        layer["num_chs"] * min(stripe_count(size), height) for layer, height in zip(layers, heights, strict=True)
+    )
+
+
 def stripe_means(maps: Float[Tensor, "b c h w"], count: int) -> Float[Tensor, "b d"]:
     """Average each stripe of a feature map and join the stripes' unit vectors; no more stripes than rows."""
     stripes = maps.tensor_split(min(count, maps.shape[2]), dim=2)

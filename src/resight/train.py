@@ -190,7 +190,8 @@ def refill_is_due(recipe: Recipe, epoch: int) -> bool:
 
 def is_used_after(recipe: Recipe, epoch: int) -> bool:
     """Whether the model is run in eval mode after `epoch`: to be scored, to refill the memory, or for good."""
-    return epoch == recipe.train.epochs or refill_is_due(recipe, epoch + 1) or evaluation_is_due(recipe, epoch)
+    asked = recipe.trust.every > 0 and epoch % recipe.trust.every == 0
+    return epoch == recipe.train.epochs or refill_is_due(recipe, epoch + 1) or evaluation_is_due(recipe, epoch) or asked
 
 
 def evaluation_is_due(recipe: Recipe, epoch: int) -> bool:
