@@ -140,6 +140,15 @@ def test_weights_among_equal_scores_stay():
     assert stable.tolist() == pytest.approx([0.5, 1.5] * 10)
 
 
+def test_answers_drawn_by_score_weigh_the_same():
+    # strata of 3, 20 and 7 answers: no cut into tenths meets their ends
+    weights = torch.cat([torch.full((3,), 30_000.0), torch.full((20,), 85.0), torch.full((7,), 2.0)])
+    scores = torch.linspace(0.1, 0.9, 30)
+    mixed = torch.randperm(30)
+    assert stable_weights(scores[mixed], weights[mixed]).tolist() == pytest.approx([1.0] * 30)
+    assert stable_weights(-scores[mixed], weights[mixed]).tolist() == pytest.approx([1.0] * 30)
+
+
 def test_the_rate_of_unlabelled_pairs_follows_the_curve():
     counts = counted(torch.rand(100_000, dtype=torch.float64) * 0.99)
     curve = curve_of_odds(counts, -5.0, 3.0, 0.01)

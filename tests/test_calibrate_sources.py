@@ -169,3 +169,18 @@ def test_identities_that_are_not_known_are_one_sentence():
         samples = (Sample(ROOT / "new.jpg", pid=pid), *images.split.samples[1:])
         with pytest.raises(DataError, match="identities must be known for all 320 train images"):
             from_identities(dataclasses.replace(images, split=Split("train", samples)), 1e-2)
+
+
+def test_answers_across_cameras_alone_are_of_such_pairs_alone():
+    images = scored()
+    camera = {picture_name(s, ROOT): s.camid for s in images.split}
+    mixed = answered(images, 400)
+    across = [a for a in mixed if camera[a.left] != camera[a.right]]
+    learnt = from_answers(images, across, 1e-2)
+    assert learnt.across == learnt.overall and learnt.within is None and "two cameras" in learnt.notes[0]
+    found = learnt.calibration("answers", 1e-2, "f")
+    check = check_by_identity(images, found)
+    # 40 identities of 4 images in each camera: 40 · 16 same pairs of 160 · 160 across
+    assert found.across_alone and not found.camera_aware and check.same_share == pytest.approx(640 / 25_600)
+    assert 0.5e-2 <= check.false_match_rate <= 2e-2 and "pairs across cameras" in check.lines(found)[0]
+    assert from_answers(images, mixed, 1e-2).across is None

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 from resight.audit_images import AuditRequest, nearest_score
 from resight.audit_terminal import ask_pairs
 from resight.auditing import Audit, prepare_audit
+from resight.calibrate import Calibration, Curve, fingerprint, save_calibration
 from resight.pair_answers import PairAnswer, read_answers, write_answers
 from resight.report.pairs_page import write_pairs_page
 
@@ -37,6 +39,24 @@ def reader(*words: str) -> Callable[[str], str]:
         return left.pop(0)
 
     return read
+
+
+def calibrated(run: Path, folder: Path, *, model: str | None = None) -> Path:
+    """A copy of the run whose calibration says 0.4 for all pairs, and 0.3 for those across cameras."""
+    own = Path(shutil.copytree(run, folder))
+    across, within = (Curve(threshold, -5.0, 3.0, 0.1) for threshold in (0.3, 0.6))
+    save_calibration(
+        own,
+        Calibration(0.4, 1e-2, -5.0, 3.0, 0.1, "identities", 66, model or fingerprint(own), across, within),
+    )
+    return own
+
+
+def questions(page: Path) -> list[list[object]]:
+    """The pairs of a page, with the answers it starts from."""
+    found = re.search(r'<script id="data"[^>]*>(.*?)</script>', page.read_text(), re.DOTALL)
+    assert found is not None
+    return list(json.loads(found[1])["pairs"])
 
 
 def test_all_pairs_from_identities_are_the_truth(run: Path, tmp_path: Path, resight: Command) -> None:
@@ -124,6 +144,92 @@ def test_across_cameras_draws_no_pair_of_one(run: Path, tmp_path: Path, resight:
 def test_without_a_threshold_it_says_which_and_why(run: Path, tmp_path: Path, resight: Command) -> None:
     code, said, _ = resight("audit", run, "--out", tmp_path / "a", "--pairs", 5)
     assert code == 0 and "median score of an image's nearest neighbour" in said
+
+
+def test_the_calibrations_threshold_is_audited(run: Path, tmp_path: Path, resight: Command) -> None:
+    own = calibrated(run, tmp_path / "own")
+    code, said, _ = resight("audit", own, "--pairs", 99, "--from-identities", "--json", tmp_path / "a.json")
+    assert code == 0 and "the same from a score of 0.4 up (the run's calibration)" in said
+    answers = read_answers(own / "audit" / "pairs.csv")
+    called = [a for a in answers if a.score is not None and a.score >= 0.4]
+    found = json.loads((tmp_path / "a.json").read_text())
+    assert found["threshold"] == 0.4
+    assert found["precision"]["value"] == pytest.approx(sum(a.same is True for a in called) / len(called))
+    code, said, _ = resight("audit", own, "--pairs", 9, "--across-cameras", "--out", tmp_path / "b")
+    assert code == 0 and "a score of 0.3 up (the run's calibration, for pairs across cameras)" in said
+
+
+def test_another_models_calibration_is_refused(run: Path, tmp_path: Path, resight: Command) -> None:
+    own = calibrated(run, tmp_path / "own", model="another")
+    code, _, errors = resight("audit", own)
+    assert code == 2 and "belongs to another model" in errors and not (own / "audit").exists()
+    assert resight("audit", own, *THRESHOLD, "--pairs", 5)[0] == 0
+
+
+def test_answers_alone_draw_nothing_more(run: Path, tmp_path: Path, resight: Command) -> None:
+    out, given = tmp_path / "audit", tmp_path / "answers.csv"
+    audit = prepared(run, out)
+    write_answers(given, [PairAnswer(*audit.answers[3].pair, True)])
+    code, said, _ = resight("audit", run, "--out", out, "--answers", given)
+    assert code == 0 and "1 of 10 drawn pairs are answered" in said
+    assert [q[2] for q in questions(out / "pairs.html")] == [None] * 3 + [True] + [None] * 6  # the page knows it now
+
+
+def test_a_wrong_file_of_answers_changes_nothing(run: Path, tmp_path: Path, resight: Command) -> None:
+    out, given = tmp_path / "audit", tmp_path / "answers.csv"
+    given.write_text("left,right,same\na,b,perhaps\n")
+    code, _, errors = resight("audit", run, "--out", out, "--answers", given)
+    assert code == 2 and "line 2 must answer yes or no" in errors and not out.exists()
+    prepared(run, out)
+    before = {file.name: file.read_bytes() for file in out.iterdir()}
+    given.write_text("left,right,same\na,b,\n")
+    code, _, errors = resight("audit", run, "--out", out, "--pairs", 10, "--answers", given)
+    assert code == 2 and "all of its 1 pairs are open" in errors
+    assert before == {file.name: file.read_bytes() for file in out.iterdir()}
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(run: Path, tmp_path: Path, resight: Command) -> None:
+    (tmp_path / "file").write_text("")
+    code, _, errors = resight("audit", run, "--out", tmp_path / "file" / "audit", *THRESHOLD)
+    assert code == 2 and "cannot be made a folder" in errors and "give another --out" in errors
+
+
+def test_data_that_moved_are_asked_for(run: Path, people: Path, tmp_path: Path, resight: Command) -> None:
+    own = Path(shutil.copytree(run, tmp_path / "own"))
+    log = own / "log.jsonl"
+    log.write_text(log.read_text().replace(str(people.resolve()), str(tmp_path / "gone")))
+    for command in ("audit", "calibrate"):
+        code, _, errors = resight(command, own)
+        assert code == 2 and f"are no longer at {tmp_path / 'gone'}; give DATA" in errors
+    assert resight("audit", own, people, "--pairs", 5)[0] == 0
+
+
+def test_images_beside_a_link_to_a_manifest_are_found(
+    run: Path, people: Path, tmp_path: Path, resight: Command
+) -> None:
+    images = sorted((people / "bounding_box_train").glob("*.jpg"))[:4]
+    for image in images:
+        shutil.copy(image, tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "list.csv").write_text("path\n" + "".join(f"{i.name}\n" for i in images))
+    (tmp_path / "list.csv").symlink_to(tmp_path / "elsewhere" / "list.csv")
+    for _ in range(2):
+        code, said, _ = resight("audit", run, tmp_path / "list.csv", "--out", tmp_path / "a", "--threshold", "0.01")
+        assert code == 0 and "0 of 6 drawn pairs" in said
+    assert (tmp_path / "a" / "pairs.html").read_text().count("data:image/jpeg") == 4
+
+
+def test_ctrl_c_while_a_pair_is_drawn_keeps_every_answer(run: Path, tmp_path: Path) -> None:
+    shown: list[object] = []
+
+    def show(picture: object) -> None:
+        shown.append(picture)
+        if len(shown) == 3:
+            raise KeyboardInterrupt
+
+    audit = ask_pairs(prepared(run, tmp_path / "a"), reader("y", "n", "y"), quiet, show)
+    assert [a.same for a in audit.answers] == [True, False] + [None] * 8
+    assert read_answers(audit.pairs_file) == audit.answers
 
 
 def test_the_nearest_score_is_the_median_of_the_best() -> None:

@@ -74,6 +74,25 @@ def test_answers_replace_what_was_learnt_before(resight: Command, model: Path, c
     assert found is not None and found.source == "answers" and not found.camera_aware
 
 
+def test_what_an_audit_leaves_is_learnt_from_and_its_threshold_audited(
+    resight: Command, model: Path, crowd: Path, tmp_path: Path
+):
+    first, second, figures = tmp_path / "first", tmp_path / "second", tmp_path / "figures.json"
+    assert resight("audit", model, crowd, "--pairs", 200, "--from-identities", "--out", first)[0] == 0
+    words = ("--answers", first / "pairs.csv", "--false-match-rate", "0.01")
+    code, said, _ = resight("calibrate", model, crowd, *words, "--json", figures)
+    found = load_calibration(model)
+    assert code == 0 and "learnt from the answers to 200 pairs" in said and found is not None
+    check = json.loads(figures.read_text())["for checking, not used in the fit"]
+    assert 0.005 <= check["false_match_rate"] <= 0.02 and check["errors"]["0.01"] < 0.25
+    assert check["same_share"] == pytest.approx(216 / 10_296)  # 36 people of 4 images: 36 · 6 of 144 · 143 / 2
+    code, said, _ = resight("audit", model, crowd, "--pairs", 20, "--out", second, "--json", figures)
+    assert code == 0 and "(the run's calibration)" in said
+    assert json.loads(figures.read_text())["threshold"] == found.threshold
+    code, _, wrong = resight("audit", model, crowd, "--threshold", found.threshold, "--out", first)
+    assert code == 2 and "holds an audit with threshold" in wrong  # the first keeps its own
+
+
 def test_a_model_that_tells_nothing_is_said_to_tell_nothing(resight: Command, model: Path):
     # one epoch from random weights: a stranger in the same camera looks closer than the same person in the other
     code, _, wrong = resight("calibrate", model, "--source", "identities", "--false-match-rate", "0.1")

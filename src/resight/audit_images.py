@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from resight.artifacts import load_model
-from resight.audit_plan import AuditPlan, start_of
+from resight.audit_plan import AuditPlan, data_of
 from resight.data.digests import default_cache_dir
 from resight.data.formats import read_dataset
 from resight.embed import embed
@@ -26,17 +26,21 @@ SAMPLED_ROWS = 1024
 """Images whose nearest neighbours say where to put a threshold that nobody gave."""
 
 
+FIRST_PAIRS = 200
+"""Pairs to ask about where nobody says how many."""
+
+
 @dataclass(frozen=True)
 class AuditRequest:
     """What `resight audit` was asked for.
 
     None is what the audit in the folder has; where there is none yet: the run's data, split train, all pairs, seed 1,
-    and a threshold as `choose_threshold` says.
+    `FIRST_PAIRS` of them, and a threshold as `choose_threshold` says.
     """
 
     run: Path
     data: Path | None = None
-    pairs: int = 200
+    pairs: int | None = None
     threshold: float | None = None
     out: Path | None = None
     seed: int | None = None
@@ -109,8 +113,7 @@ def _dataset(request: AuditRequest, plan: AuditPlan | None) -> Dataset:
         return read_dataset(Path(plan.data), plan.format)
     if request.data is not None:
         return read_dataset(request.data, request.format)
-    start = start_of(request.run)
-    return read_dataset(Path(start["data"]["root"]), request.format or start["data"]["format"])
+    return read_dataset(*data_of(request.run, request.format))
 
 
 def _each_once(dataset: Dataset, name: str) -> Split:
@@ -132,6 +135,8 @@ def choose_threshold(request: AuditRequest, images: AuditImages) -> tuple[float,
             raise ConfigError(f"--threshold must be a cosine between -1 and 1, got {request.threshold:g}")
         return request.threshold, "as given"
     calibration = load_calibration(request.run)
+    if calibration is not None and calibration.across is not None and images.camids is not None:
+        return float(calibration.across.threshold), "the run's calibration, for pairs across cameras"
     if calibration is not None:
         return float(calibration.threshold), "the run's calibration"
     why = "the median score of an image's nearest neighbour, as there is neither --threshold nor a calibration"

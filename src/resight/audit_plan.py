@@ -98,14 +98,17 @@ def model_digest(run: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def start_of(run: Path) -> dict[str, Any]:
-    """Give the first event of a run's log, which says what it trained on.
+def data_of(run: Path, format: str | None = None) -> tuple[Path, str]:
+    """Give the folder of images that a run's log names, and `format` or else its format.
 
     Raises:
-        DataError: there is none.
+        DataError: the log names none, or nothing is there any more.
     """
     log = (run if run.is_dir() else run.parent) / "log.jsonl"
     start = [e for e in read_events(log) if e["event"] == "start"] if log.is_file() else []
     if not start:
         raise DataError(f"{log} does not say which data the run used; give DATA")
-    return start[-1]
+    root = Path(start[-1]["data"]["root"])
+    if not root.exists():
+        raise DataError(f"the images that {run} was trained on are no longer at {root}; give DATA, where they are now")
+    return root, format or start[-1]["data"]["format"]

@@ -25,9 +25,9 @@ def ask_pairs(audit: Audit, read: Read, say: Callable[[str], None], show: Callab
     at, root = 0, Path(audit.plan.data)
     while at < len(todo):
         pair = audit.answers[todo[at]]
-        show(side_by_side(pair.left, pair.right, root))
-        say(f"{pair.left}\n{pair.right}")
         try:
+            show(side_by_side(pair.left, pair.right, root))
+            say(f"{pair.left}\n{pair.right}")
             word = read(f"{todo[at] + 1} of {len(audit.answers)}: the same? y, n, s(kip), u(ndo), q(uit): ")
         except (EOFError, KeyboardInterrupt):
             break

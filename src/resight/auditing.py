@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Int
 
 from resight.artifacts import write_text
-from resight.audit_images import AuditImages, AuditRequest, Bar, Say, choose_threshold, open_images
+from resight.audit_images import FIRST_PAIRS, AuditImages, AuditRequest, Bar, Say, choose_threshold, open_images
 from resight.audit_plan import AuditPlan, load_plan, model_digest, tally
 from resight.data.formats import read_dataset
-from resight.errors import ConfigError, DataError
+from resight.errors import CheckpointError, ConfigError, DataError
 from resight.pair_answers import PairAnswer, picture_name, read_answers, write_answers
 from resight.pair_audit import Tally, allocate, first_guess, importance
 from resight.pair_posterior import chances
@@ -47,13 +47,15 @@ class Audit:
         return tally(self.plan, [a for a in self.answers if a.same is not None])
 
 
-def merged(audit: Audit, file: Path, say: Say) -> Audit:
-    """Take over the answers of a file; where it answers what was answered already, the file is right.
+def merged(audit: Audit, answers: Sequence[PairAnswer], file: Path, say: Say) -> Audit:
+    """Take over the answers that `file` holds; where they answer what was answered already, they are right.
 
     Raises:
-        DataError: it cannot be read, or answers none of the audit's pairs.
+        DataError: they answer none of the audit's pairs.
     """
-    given = {a.pair: a.same for a in read_answers(file) if a.same is not None}
+    given = {a.pair: a.same for a in answers if a.same is not None}
+    if not given:
+        raise DataError(f"{file} must hold answers, but all of its {len(answers)} pairs are open; answer some first")
     ours = {a.pair: a.same for a in audit.answers}
     foreign = given.keys() - ours.keys()
     if not given.keys() & ours.keys():
@@ -101,14 +103,17 @@ def prepare_audit(request: AuditRequest, say: Say, bar: Bar) -> Audit:
     if plan is not None:
         _check_same(request, plan)
     answers = read_answers(file) if file.exists() else ()
-    if plan is not None and len(answers) >= min(request.pairs, sum(plan.sizes)):
+    pairs = request.pairs or len(answers) or FIRST_PAIRS
+    if plan is not None and len(answers) >= min(pairs, sum(plan.sizes)):
         return Audit(request.folder, plan, answers)
-    return _draw(request, plan, answers, say, bar)
+    return _draw(dataclasses.replace(request, pairs=pairs), plan, answers, say, bar)
 
 
 def _check_same(request: AuditRequest, plan: AuditPlan) -> None:
     """Refuse to mix answers about different things."""
-    data = None if request.data is None else str(request.data.resolve())
+    data = None if request.data is None else str(request.data.absolute())
+    if request.data is not None and request.data.resolve() == Path(plan.data).resolve():
+        data = plan.data
     asked = {"threshold": request.threshold, "data": data, "seed": request.seed, "split": request.split}
     asked |= {"across_cameras": request.across_cameras, "model": model_digest(request.run)}
     for name, value in asked.items():
@@ -127,7 +132,7 @@ def _draw(request: AuditRequest, plan: AuditPlan | None, answers: tuple[PairAnsw
     population = Population(images.rows, threshold, images.camids)
     counts = count_pairs(population, progress=bar("counting pairs"))
     plan = _plan(request, plan, images, counts.sum(axis=0, dtype=np.int64), (threshold, why))
-    drawn = tally(plan, answers).asked + _to_draw(plan, answers, request.pairs)
+    drawn = tally(plan, answers).asked + _to_draw(plan, answers, request.pairs or FIRST_PAIRS)
     pairs = draw_pairs(population, counts, plan.strata, drawn, seed=plan.seed)
     new = _new_pairs(pairs, images, answers)
     np.random.default_rng((plan.seed, len(answers))).shuffle(new)  # no order of scores to guess answers from
@@ -147,7 +152,7 @@ def _plan(
     if plan is None:
         return AuditPlan(
             model=model_digest(request.run),
-            data=str(images.root.resolve()),
+            data=str(images.root.absolute()),  # not resolved: images lie beside a link to a manifest, not its target
             format=images.format,
             split=images.split.name,
             images=len(images.split),
@@ -194,9 +199,23 @@ def _weighted(plan: AuditPlan, answers: tuple[PairAnswer, ...]) -> tuple[PairAns
 
 
 def _save(folder: Path, plan: AuditPlan, answers: tuple[PairAnswer, ...]) -> Audit:
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"{folder} cannot be made a folder ({error}); give another --out") from error
     write_text(folder / "audit.json", json.dumps(plan.to_json(), indent=2) + "\n")
     audit = Audit(folder, plan, answers)
     write_answers(audit.pairs_file, answers)
-    write_pairs_page(folder / "pairs.html", answers, Path(plan.data), title=f"audit of {folder.resolve().parent.name}")
+    _write_page(audit)
     return audit
+
+
+def refresh_page(audit: Audit) -> None:
+    """Put the answers into the page, so that it asks for the others; where the images are gone it stays as it is."""
+    if Path(audit.plan.data).exists():
+        _write_page(audit)
+
+
+def _write_page(audit: Audit) -> None:
+    title = f"audit of {audit.folder.resolve().parent.name}"
+    write_pairs_page(audit.folder / "pairs.html", audit.answers, Path(audit.plan.data), title=title)

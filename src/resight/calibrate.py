@@ -78,7 +78,8 @@ class Calibration:
         source: what it was learnt from, one of `SOURCES`.
         pairs: how many pairs the source told of.
         fingerprint: of the model that the scores are of, see `fingerprint`.
-        across, within: curves for pairs of two cameras and of one camera; None where cameras are not known.
+        across, within: curves for pairs of two cameras and of one camera; None where cameras are not known. Where only
+            `across` is there, all of it is of pairs across cameras.
         trust: how far to rely on it, in one sentence.
     """
 
@@ -109,6 +110,11 @@ class Calibration:
     def camera_aware(self) -> bool:
         """Whether pairs of one camera and of two can be told apart."""
         return self.across is not None and self.within is not None
+
+    @property
+    def across_alone(self) -> bool:
+        """Whether nothing is known of pairs of one camera."""
+        return self.across is not None and self.within is None
 
     def probability(
         self, scores: Float[Tensor, " *b"], same_camera: Bool[Tensor, " *b"] | None = None

@@ -42,7 +42,7 @@ class Check:
             "checked against the identities of these images (for checking, not used in the fit): "
             f"false-match rate {self.false_match_rate:.3g} where {calibration.false_match_rate:g} was asked, "
             f"true-match rate {100 * self.true_match_rate:.1f} %, share of same pairs {self.same_share:.3g}, "
-            f"error of the probability {best} of all pairs"
+            f"error of the probability {best} of {'pairs across cameras' if calibration.across_alone else 'all pairs'}"
         ]
 
     def to_json(self) -> dict[str, Any]:
@@ -53,12 +53,13 @@ class Check:
 
 
 def check_by_identity(scored: Scored, calibration: Calibration, *, progress: Progress | None = None) -> Check:
-    """Hold a calibration against the identities of some images, over all their pairs.
+    """Hold a calibration against the identities of some images, over all pairs that it is of.
 
     Raises:
         DataError: not every image has an identity, or pairs of one kind are missing.
     """
-    counts = count_by_identity(scored, progress=progress).sum(0)
+    across, within = count_by_identity(scored, progress=progress)
+    counts = across if calibration.across_alone else across + within
     return check_counts(calibration.curve, counts[1], counts[0])
 
 

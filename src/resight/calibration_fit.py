@@ -103,18 +103,21 @@ def _newton(
 
 
 def stable_weights(scores: Float[Tensor, " b"], weights: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-    """Take out of sampling weights what depends on the score alone: divide each by its mean among similar scores.
+    """Take out of sampling weights what depends on the score alone: divide each by the mean weight at its score.
 
-    A curve of P(same | score) is not biased by drawing some scores more often, but weights that follow the score let a
-    few random pairs outvote all others. What is left corrects a choice that looked at more than the score.
+    That mean is a function that falls (or rises) with the score, fitted by isotonic regression: it follows the steps of
+    strata exactly, so that answers drawn by score weigh 1 each. A curve of P(same | score) is not biased by drawing
+    some scores more often, but weights that follow the score let a few random pairs outvote all others. What is left
+    corrects a choice that looked at more than the score.
 
     Paper: Robins, Hernán and Brumback 2000 (stabilised weights).
     """
-    order = scores.argsort(stable=True)
-    stable = torch.empty_like(weights)
-    for part in order.tensor_split(max(1, min(10, len(order) // 10))):
-        stable[part] = weights[part] / weights[part].mean()
-    return stable
+    from sklearn.isotonic import IsotonicRegression
+
+    x, y = scores.double().numpy(), weights.double().numpy()
+    fits = [IsotonicRegression(increasing=up).fit(x, y).predict(x) for up in (False, True)]
+    mean = min(fits, key=lambda fit: float(((fit - y) ** 2).sum()))
+    return torch.from_numpy(y / mean).to(weights)
 
 
 def fit_answers(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from resight.artifacts import load_model
+from resight.audit_plan import data_of
 from resight.calibrate import Calibration, check_rate, fingerprint, save_calibration
 from resight.calibration_check import Check, check_by_identity
 from resight.calibration_sources import Learnt, Scored, from_answers, from_identities, from_images, from_tracklets
@@ -16,7 +17,6 @@ from resight.embed import embed
 from resight.errors import ConfigError, DataError
 from resight.pair_answers import read_answers
 from resight.prepare import choose_device, open_split
-from resight.runlog import read_events
 from resight.score_counts import smallest_rate
 from resight.tables import chosen_splits
 from resight.types import UNKNOWN_TRACKLET, Split
@@ -135,11 +135,7 @@ def _data_of(request: CalibrateRequest) -> tuple[Path, str | None]:
     """Give the folder of images and its format: as asked, else those that the run's log names."""
     if request.data is not None:
         return request.data, request.format
-    log = (request.run if request.run.is_dir() else request.run.parent) / "log.jsonl"
-    starts = [event for event in read_events(log) if event["event"] == "start"] if log.is_file() else []
-    if not starts:
-        raise DataError(f"{log} does not say which data the run used; give DATA")
-    return Path(starts[-1]["data"]["root"]), request.format or starts[-1]["data"]["format"]
+    return data_of(request.run, request.format)
 
 
 def _checked(scored: Scored, calibration: Calibration, bar: Bar) -> Check | None:
@@ -172,7 +168,7 @@ def lines(calibration: Calibration, learnt: Learnt, images: int) -> list[str]:
         f"learnt from {USED[calibration.source].format(pairs=calibration.pairs)}, of {images:,} images",
         *learnt.notes,
         f"threshold {calibration.threshold:.4f} at a false-match rate of {rate:g}: of all pairs of two different ones, "
-        f"no more than {rate:g} should reach it",
+        f"{'about' if calibration.source == 'answers' else 'no more than'} {rate:g} should reach it",
     ]
     if calibration.across is not None and calibration.within is not None:
         said.append(

@@ -27,6 +27,10 @@ from resight.types import UNKNOWN_CAMID, UNKNOWN_TRACKLET, Split
 LEAST_MEASURED = 1000
 """Fewest pairs of strangers seen at the same time that stand in for simulated ones."""
 
+ACROSS_ALONE = (
+    "all answers are to pairs of two cameras, so all of this is of such pairs: two images of one camera score higher"
+)
+
 TRUST = {
     "answers": "as good as the answers: with few of them probabilities may be off by a few tenths where answers are "
     "thin, and the false-match rate, which follows from them, by a factor of two",
@@ -222,7 +226,8 @@ def from_answers(
 ) -> Learnt:
     """Learn from a person's answers, and from the scores of all pairs how common each score is.
 
-    Scores are computed anew: those in the file may be another model's.
+    Scores are computed anew: those in the file may be another model's. Where every answer is to a pair of two cameras
+    nothing is known of pairs of one: only pairs across cameras are counted then, and the curve stands as `across`, too.
 
     Raises:
         DataError: an answered image is not in the split, or there are too few answers of a kind.
@@ -244,6 +249,9 @@ def from_answers(
     scores = (rows[left] * rows[right]).sum(dim=1)
     same: Bool[Tensor, " b"] = torch.tensor([bool(a.same) for a in said], dtype=torch.bool)
     intercept, slope = fit_answers(scores, same, torch.tensor([a.weight for a in said]))
-    everything = torch.zeros(1, len(rows), dtype=torch.long, device=scored.embeddings.device)
-    counts = count_pairs(scored.embeddings, 1, lambda rows: everything.expand(len(rows), -1), progress=progress)[0]
-    return Learnt(curve_of_odds(counts, intercept, slope, rate), None, None, len(said))
+    camids = scored.camids
+    counts = count_pairs(scored.embeddings, 2, lambda rows: within_camera(camids, rows).long(), progress=progress)
+    if cameras_known(camids) and bool((camids[left] != camids[right]).all()):
+        curve = curve_of_odds(counts[0], intercept, slope, rate)
+        return Learnt(curve, curve, None, len(said), (ACROSS_ALONE,))
+    return Learnt(curve_of_odds(counts.sum(0), intercept, slope, rate), None, None, len(said))

@@ -15,10 +15,20 @@ def audit_command(
     data: Annotated[
         Path | None, typer.Argument(help="Images to audit on: a folder or data set.", show_default="the run's own")
     ] = None,
-    pairs: Annotated[int, typer.Option(min=1, help="Pairs to ask about, in all; more than before draws more.")] = 200,
+    pairs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Pairs to ask about, in all; more than before draws more.",
+            show_default="as before, at first 200",
+        ),
+    ] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(help="Cosine from which two images are called the same.", show_default="the calibration's"),
+        typer.Option(
+            help="Cosine from which two images are called the same.",
+            show_default="as before, at first the calibration's",
+        ),
     ] = None,
     answers: Annotated[Path | None, typer.Option(help="CSV file with answers, as the page's button gives it.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the audit.", show_default="RUN/audit")] = None,
@@ -50,18 +60,22 @@ def audit_command(
     from resight import cli
     from resight.audit_images import AuditRequest
     from resight.audit_terminal import ask_pairs, report
-    from resight.auditing import from_identities, merged, prepare_audit
+    from resight.auditing import from_identities, merged, prepare_audit, refresh_page
+    from resight.pair_answers import read_answers
     from resight.progress import titled_bar
 
     request = AuditRequest(
         run, data, pairs, threshold, out, seed, split, across_cameras, format, device, cache_dir, skip_broken
     )
-    audit = prepare_audit(request, cli.say, lambda title: titled_bar(cli.console, title))
-    if answers is not None:
-        audit = merged(audit, answers, cli.say)
+    given = read_answers(answers) if answers is not None else None
+    audit = before = prepare_audit(request, cli.say, lambda title: titled_bar(cli.console, title))
+    if answers is not None and given is not None:
+        audit = merged(audit, given, answers, cli.say)
     if identities:
         audit = from_identities(audit, cli.say)
     command = f"resight audit {shlex.quote(str(run))}" + (f" --out {shlex.quote(str(out))}" if out else "")
     if ask and answers is None and not identities and sys.stdin.isatty():
         audit = ask_pairs(audit, input, cli.say, cli.console.print)
+    if audit.answers != before.answers:
+        refresh_page(audit)
     cli.write_json(json_file, report(audit, command, cli.say))

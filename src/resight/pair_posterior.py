@@ -13,6 +13,8 @@ above it as strata there are from one another. The logits live on a grid; forwar
 the posterior exactly.
 """
 
+import functools
+
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -54,6 +56,7 @@ def _log_likelihood(asked: Int[np.ndarray, " h"], yes: Int[np.ndarray, " h"]) ->
     return yes[:, None] * log_p + (asked - yes)[:, None] * log_not
 
 
+@functools.cache
 def _kernel(mean: float) -> Float[np.ndarray, "g g"]:
     """Chance of each logit (column) below a stratum with that logit (row)."""
     fall = LOGITS[:, None] - LOGITS[None, :]
