@@ -1,6 +1,5 @@
 """The images of an audit: which they are, their embeddings, and where a threshold comes from."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,17 +9,12 @@ from torch import Tensor
 
 from resight.artifacts import load_model
 from resight.audit_plan import AuditPlan, data_of
-from resight.data.digests import default_cache_dir
 from resight.data.formats import read_dataset
-from resight.embed import embed
 from resight.errors import ConfigError, DataError
 from resight.pair_answers import picture_name
-from resight.prepare import choose_device, open_split
-from resight.tables import chosen_splits
+from resight.prepare import choose_device
+from resight.run_images import Bar, Say, each_once, embed_split
 from resight.types import UNKNOWN_CAMID, Dataset, Split
-
-Bar = Callable[[str], Callable[[int, int], None]]
-Say = Callable[[str], None]
 
 SAMPLED_ROWS = 1024
 """Images whose nearest neighbours say where to put a threshold that nobody gave."""
@@ -83,27 +77,19 @@ def open_images(request: AuditRequest, plan: AuditPlan | None, say: Say, bar: Ba
     place = choose_device(request.device)
     model, recipe = load_model(request.run, place)
     dataset = _dataset(request, plan)
-    whole = _each_once(dataset, plan.split if plan else request.split or "train")
+    whole = each_once(dataset, plan.split if plan else request.split or "train")
     across = plan.across_cameras if plan else bool(request.across_cameras)
     if across and len(set(whole.camids) - {UNKNOWN_CAMID}) < 2:
         raise DataError("--across-cameras needs images from at least two known cameras; leave it out")
-    split, pixels = open_split(
-        whole,
+    split, rows = embed_split(
+        model,
         recipe.input.height_width,
-        request.cache_dir or default_cache_dir(),
+        whole,
+        cache_dir=request.cache_dir,
         skip_broken=request.skip_broken,
-        progress=bar("decoding images"),
+        say=say,
+        bar=bar,
     )
-    if len(split) < len(whole):
-        say(f"{len(whole) - len(split)} broken images were left out")
-    progress, done = bar("embedding images"), 0
-
-    def count(images: int) -> None:
-        nonlocal done
-        done += images
-        progress(done, len(split))
-
-    rows = embed(model, pixels, device=place, progress=count).to(place)
     camids = torch.tensor(split.camids, device=place) if across else None
     return AuditImages(dataset.root, dataset.format, split, rows, camids)
 
@@ -114,12 +100,6 @@ def _dataset(request: AuditRequest, plan: AuditPlan | None) -> Dataset:
     if request.data is not None:
         return read_dataset(request.data, request.format)
     return read_dataset(*data_of(request.run, request.format))
-
-
-def _each_once(dataset: Dataset, name: str) -> Split:
-    """Lay splits together; an image that stands in several counts once."""
-    samples = {sample.picture: sample for split in reversed(chosen_splits(dataset, name)) for sample in split}
-    return Split(name, tuple(samples.values()))
 
 
 def choose_threshold(request: AuditRequest, images: AuditImages) -> tuple[float, str]:

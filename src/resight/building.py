@@ -125,7 +125,7 @@ def add_stripes(parts: Parts) -> None:
     """Give the parts the stripe features of the start weights, standardised per camera, where the recipe asks."""
     if not any(parts.recipe.miner.stripes):
         return
-    size, known = parts.recipe.input.height_width, parts.recipe.miner.by_camera
+    size = parts.recipe.input.height_width
     first = 0
     layers: list[Rows] = []
     for blocks in embed_stripes(parts.model, parts.pixels, size=size, precision=parts.precision):
@@ -133,7 +133,6 @@ def add_stripes(parts: Parts) -> None:
         for rows, block in zip(layers, blocks, strict=True):
             rows.write(torch.arange(first, first + len(block)), block)
         first += len(blocks[0])
-    camids = parts.camids if known else torch.full_like(parts.camids, UNKNOWN_CAMID)
     for rows in layers:
-        standardise_by_camera(rows, camids, rows)
+        standardise_by_camera(rows, parts.standard_camids, rows)
     parts.stripes = tuple(layers)

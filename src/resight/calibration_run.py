@@ -1,7 +1,6 @@
 """`resight calibrate`: a trained model and some images → what its scores mean, saved beside the model."""
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,19 +10,13 @@ from resight.audit_plan import data_of
 from resight.calibrate import Calibration, check_rate, fingerprint, save_calibration
 from resight.calibration_check import Check, check_by_identity
 from resight.calibration_sources import Learnt, Scored, from_answers, from_identities, from_images, from_tracklets
-from resight.data.digests import default_cache_dir
 from resight.data.formats import read_dataset
-from resight.embed import embed
 from resight.errors import ConfigError, DataError
 from resight.pair_answers import read_answers
-from resight.prepare import choose_device, open_split
+from resight.prepare import choose_device
+from resight.run_images import Bar, Say, each_once, embed_split
 from resight.score_counts import smallest_rate
-from resight.tables import chosen_splits
 from resight.types import UNKNOWN_TRACKLET, Split
-
-Say = Callable[[str], None]
-Bar = Callable[[str], Callable[[int, int], None]]
-"""Makes a progress bar with a title."""
 
 ASKED = ("auto", "answers", "tracklets", "cameras", "identities")
 
@@ -113,22 +106,16 @@ def open_scored(request: CalibrateRequest, say: Say, bar: Bar) -> Scored:
     model, recipe = load_model(request.run, place)
     root, format = _data_of(request)
     dataset = read_dataset(root, format)
-    samples = {s.picture: s for split in reversed(chosen_splits(dataset, request.split)) for s in split}
-    whole = Split(request.split, tuple(samples.values()))
-    cache_dir = request.cache_dir or default_cache_dir()
-    split, pixels = open_split(
-        whole, recipe.input.height_width, cache_dir, skip_broken=request.skip_broken, progress=bar("decoding images")
+    split, rows = embed_split(
+        model,
+        recipe.input.height_width,
+        each_once(dataset, request.split),
+        cache_dir=request.cache_dir,
+        skip_broken=request.skip_broken,
+        say=say,
+        bar=bar,
     )
-    if len(split) < len(whole):
-        say(f"{len(whole) - len(split)} broken images were left out")
-    progress, done = bar("embedding images"), 0
-
-    def count(images: int) -> None:
-        nonlocal done
-        done += images
-        progress(done, len(split))
-
-    return Scored(embed(model, pixels, device=place, progress=count).to(place), split, dataset.root)
+    return Scored(rows, split, dataset.root)
 
 
 def _data_of(request: CalibrateRequest) -> tuple[Path, str | None]:

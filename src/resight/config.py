@@ -60,12 +60,13 @@ class MinerConfig:
     multiplies bfloat16 faster. `tracklets`: images of one tracklet are positives of each other, in the warm-up too;
     data without tracklets train as if it were off. `same_time`: images that one camera took at the same timestamp, and
     the tracklets they belong to, are never positives of each other; off by default, as it holds only where a timestamp
-    is one moment and a detector gives one box an identity. `stripes`: weight, in the first
-    epoch and in the last, of the start weights' middle layers beside the features that labels are mined from (needs
-    schedule "epoch"; [0, 0]: none). `refine`: what casts doubt on an image's place in its cluster: the others do not
-    rank it highly in turn ("ranks", DPLM), or it stands otherwise to all images ("adjacency", GSMLP); or "none".
-    `refine_how`: "drop" doubtful images, "split" them off, or "weigh" them down. `options`: the miner's own parameters;
-    a number may be [first, last], and then goes from one to the other over the epochs.
+    is one moment and a detector gives one box an identity. `stripes`: weight, in the first epoch and in the last, of
+    the start weights' middle layers beside the features that labels are mined from (needs schedule "epoch"; [0, 0]:
+    none).
+    `refine`: what casts doubt on an image's place in its cluster: the others do not rank it highly in turn ("ranks",
+    DPLM), or it stands otherwise to all images ("adjacency", GSMLP); or "none". `refine_how`: "drop" doubtful images,
+    "split" them off, or "weigh" them down. `options`: the miner's own parameters; a number may be [first, last], and
+    then goes from one to the other over the epochs.
     """
 
     name: str = "gsmlp"

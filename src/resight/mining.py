@@ -114,17 +114,12 @@ def mined_in_blocks(parts: "Parts", memory: FeatureMemory, progress: Progress) -
 def looked_at(parts: "Parts", passed: float) -> FeatureMemory:
     """Give the memory to mine from: the rows as they are, or standardised per camera, with the stripes beside them."""
     settings, memory = parts.recipe.miner, parts.memory
-    weight = settings.stripe_weight(passed)
-    by_camera = settings.by_camera and bool((parts.camids != UNKNOWN_CAMID).any())
-    if not parts.stripes or not weight:
-        if not by_camera:
-            return memory
-        standardise_by_camera(memory.rows, parts.camids, memory.spare())
-        return FeatureMemory.over(memory.spare())
+    weight = settings.stripe_weight(passed) if parts.stripes else 0.0
+    if not weight and not bool((parts.standard_camids != UNKNOWN_CAMID).any()):
+        return memory
     # Stripes are standardised over all images where cameras are not told apart; so must be what stands beside them.
-    camids = parts.camids if by_camera else torch.full_like(parts.camids, UNKNOWN_CAMID)
-    standardise_by_camera(memory.rows, camids, memory.spare())
-    return FeatureMemory.over(joined(memory.spare(), parts.stripes, weight))
+    standardise_by_camera(memory.rows, parts.standard_camids, memory.spare())
+    return FeatureMemory.over(joined(memory.spare(), parts.stripes, weight) if weight else memory.spare())
 
 
 def joined(rows: Rows, stripes: tuple[Rows, ...], weight: float) -> Rows:

@@ -26,7 +26,7 @@ from resight.mining import Mined, mine_all, mining_progress
 from resight.refill import embed_augmented
 from resight.runlog import RunLog
 from resight.storage import Rows
-from resight.types import Loss, Miner
+from resight.types import UNKNOWN_CAMID, Loss, Miner
 
 LOG_EVERY = 10  # steps
 
@@ -58,6 +58,11 @@ class Parts:
     stripes: tuple[Rows, ...] = ()
     average: ReidModel | None = None
     mined: Mined | None = None
+
+    @property
+    def standard_camids(self) -> Int[Tensor, " n"]:
+        """Cameras to standardise mined features by; all unknown, so all as one, where they are not told apart."""
+        return self.camids if self.recipe.miner.by_camera else torch.full_like(self.camids, UNKNOWN_CAMID)
 
     @property
     def result(self) -> ReidModel:
