@@ -24,10 +24,12 @@ def small_parts() -> tuple[torch.nn.Module, torch.optim.Optimizer, FeatureMemory
 
 def test_model_optimiser_and_memory_come_back(tmp_path: Path):
     model, optimizer, memory = small_parts()
-    path = save_checkpoint(tmp_path, 3, model, optimizer, memory, {"recipe": {"name": "x"}})
+    besides = {"seen": torch.tensor([1, 2])}
+    path = save_checkpoint(tmp_path, 3, model, optimizer, memory, {"recipe": {"name": "x"}}, more=besides)
     other, other_optimizer, other_memory = small_parts()
-    header = load_checkpoint(path, other, other_optimizer, other_memory)
+    header, more = load_checkpoint(path, other, other_optimizer, other_memory)
     assert (header["epoch"], header["recipe"]) == (3, {"name": "x"})
+    assert {name: tensor.tolist() for name, tensor in more.items()} == {"seen": [1, 2]}
     assert torch.equal(memory.features, other_memory.features)
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, other.state_dict()[name])

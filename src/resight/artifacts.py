@@ -25,6 +25,12 @@ BEST_ON_TEST = "best-on-test.safetensors"
 SELECTED = "selected_on_test"
 """Where the header of that file holds its epoch and scores."""
 
+BEST_BY_ESTIMATE = "best-by-estimate.safetensors"
+"""The best model so far of a run that keeps the one with the highest estimate without labels (docs/trust.md)."""
+
+CHOSEN = "chosen_by_estimate"
+"""Where the header of that file holds its epoch and estimate."""
+
 
 def machine() -> str:
     """Describe the machine in words."""
@@ -73,6 +79,11 @@ def summarise(out: Path) -> dict[str, Any]:
     if start["recipe"]["evaluate"].get("keep_best_on_test_rank1"):
         best = read_header(out / BEST_ON_TEST)[SELECTED]
         summary |= {"kept_epoch": best.pop("epoch"), "last_epoch": summary["trained"], "trained": best}
+    if start["recipe"].get("trust", {}).get("keep") == "best":
+        chosen = read_header(out / BEST_BY_ESTIMATE)[CHOSEN]
+        summary |= {"kept_epoch": chosen["epoch"], "estimate_without_labels": chosen}
+        if scores:
+            summary |= {"last_epoch": summary["trained"], "trained": scores[chosen["epoch"]]}
     write_text(out / "summary.json", json.dumps(summary, indent=2) + "\n")
     return summary
 

@@ -107,6 +107,7 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 KEEP = 2
+MODEL, OPTIMIZER, AVERAGE = "model/", "optimizer/", "average/"
 
 
 def save_checkpoint(
@@ -117,15 +118,16 @@ def save_checkpoint(
     memory: FeatureMemory,
     header: Mapping[str, Any],
     *,
-    average: torch.nn.Module | None = None,
+    more: Mapping[str, Tensor] | None = None,
 ) -> Path:
-    """Save all that training needs to go on after `epoch`; keeps the newest `KEEP` checkpoints."""
+    """Save all that training needs to go on after `epoch`; keeps the newest `KEEP` checkpoints.
+
+    `more`: what else there is to save, under names that begin neither as the model's nor as the optimiser's do.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {f"model/{name}": t for name, t in model.state_dict().items()} | {"memory": memory.features}
-    if average is not None:
-        tensors |= {f"average/{name}": t for name, t in average.state_dict().items()}
+    tensors = prefixed(MODEL, model.state_dict()) | {"memory": memory.features} | dict(more or {})
     for row, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer/{row}/{name}": t for name, t in state.items() if isinstance(t, Tensor)}
+        tensors |= prefixed(f"{OPTIMIZER}{row}/", {name: t for name, t in state.items() if isinstance(t, Tensor)})
     path = folder / f"epoch-{epoch:05d}.safetensors"
     write_tensors(path, tensors, {"epoch": epoch, **header})
     memory.rows.release()
@@ -139,10 +141,8 @@ def load_checkpoint(
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
     memory: FeatureMemory,
-    *,
-    average: torch.nn.Module | None = None,
-) -> dict[str, Any]:
-    """Put a checkpoint's state into model, optimiser and memory, in place, and give its header."""
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Put a checkpoint's state into model, optimiser and memory, in place; give its header, and what `more` was."""
     tensors, header = read_tensors(path)
     stored = tensors["memory"]
     if stored.shape != memory.features.shape:
@@ -151,15 +151,19 @@ def load_checkpoint(
             "resume with the data and recipe that the run began with"
         )
     memory.refill(stored.split(16384))
-    model.load_state_dict(strip(tensors, "model/"))
-    if average is not None:
-        average.load_state_dict(strip(tensors, "average/"))
+    model.load_state_dict(strip(tensors, MODEL))
     state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in strip(tensors, "optimizer/").items():
+    for name, tensor in strip(tensors, OPTIMIZER).items():
         row, key = name.split("/", 1)
         state.setdefault(int(row), {})[key] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    return header
+    more = {name: t for name, t in tensors.items() if name != "memory" and not name.startswith((MODEL, OPTIMIZER))}
+    return header, more
+
+
+def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Give the tensors under names that begin with `prefix`."""
+    return {prefix + name: t for name, t in tensors.items()}
 
 
 def strip(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

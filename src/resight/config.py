@@ -218,12 +218,23 @@ class EvaluateConfig:
 
 @dataclass(frozen=True)
 class TrustConfig:
-    """`every`: estimate the model's quality without labels each so many epochs, and before and after (0: never)."""
+    """`every`: estimate the model's quality without labels each so many epochs, and before and after (0: never).
+
+    `keep`: the model left behind is that of the "last" epoch, or the "best" measured one by the estimate. `patience`:
+    end training when the estimate has not risen for so many measurements in a row (0: never).
+    """
 
     every: int = 0
+    keep: str = "last"
+    patience: int = 0
 
     def __post_init__(self) -> None:
         check_range("trust.every", self.every, 0, 100_000)
+        check_range("trust.patience", self.patience, 0, 100_000)
+        check_choice("trust.keep", self.keep, ("last", "best"))
+        for key, asked in (('trust.keep = "best"', self.keep == "best"), ("trust.patience", self.patience > 0)):
+            if asked and not self.every:
+                raise ConfigError(f"{key} goes by the estimate, so trust.every must be 1 or more, got 0")
 
 
 @dataclass(frozen=True)
@@ -259,6 +270,10 @@ class Recipe:
             raise ConfigError(
                 f'train.per_identity = {self.train.per_identity} needs memory.rows = "cluster" or "camera", got '
                 '"instance"; set both'
+            )
+        if self.trust.keep == "best" and self.evaluate.keep_best_on_test_rank1:
+            raise ConfigError(
+                'trust.keep = "best" and evaluate.keep_best_on_test_rank1 both choose the model; set one of them'
             )
 
 

@@ -114,6 +114,22 @@ class ProgressListener:
         kept = f", {record['labels_kept']:.0%} of the labels as before" if "labels_kept" in record else ""
         self.console.print(f"{when}: estimate without labels {record['estimate']:.3f}{kept}", highlight=False)
 
+    def on_stopped(self, record: dict[str, Any]) -> None:
+        """Say why training ends before the last epoch."""
+        self.console.print(
+            f"stopped after epoch {record['epoch']} of {record['epochs']}: the estimate without labels has not risen "
+            f"above {record['highest_estimate']:.3f} for {record['measurements']} measurements",
+            highlight=False,
+        )
+
+    def on_kept(self, record: dict[str, Any]) -> None:
+        """Say which epoch's model is left behind."""
+        self.console.print(
+            f"kept: the model of epoch {record['epoch']}, whose estimate without labels is the highest, "
+            f"{record['estimate']:.3f}",
+            highlight=False,
+        )
+
     def on_end(self, record: dict[str, Any]) -> None:
         """Stop drawing."""
         del record

@@ -6,14 +6,12 @@ See docs/published_quirks.md; the third quirk, the refill, is in `refill.py`.
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from resight.artifacts import BEST_ON_TEST, SELECTED, save_model
-from resight.backbones import ReidModel
-from resight.checkpoint import read_header, read_tensors, write_tensors
+from resight.artifacts import BEST_ON_TEST, SELECTED
 from resight.config import Recipe
 from resight.data.digests import content_digests
-from resight.errors import CheckpointError, ConfigError, DataError
+from resight.errors import ConfigError, DataError
+from resight.kept import BestSoFar
 from resight.types import JUNK_PID, Dataset, Sample, Split
 
 
@@ -84,36 +82,18 @@ def check_can_select(recipe: Recipe, dataset: Dataset) -> None:
         )
 
 
-class BestOnTest:
-    """The best model so far by test Rank-1, on the disk; among equals the earliest stays.
+def best_on_test(out: Path, recipe: Recipe, first_epoch: int) -> BestSoFar:
+    """Keep the best model so far by test Rank-1.
 
-    An epoch must be considered before its checkpoint is written: a run killed between the two then repeats the epoch,
-    and none is passed over.
+    Raises:
+        CheckpointError: epochs before `first_epoch` were scored, and the best model of them is not there.
     """
-
-    def __init__(self, out: Path, recipe: Recipe, first_epoch: int) -> None:
-        self.path = out / BEST_ON_TEST
-        self.recipe = recipe
-        self.path.with_name(self.path.name + ".tmp").unlink(missing_ok=True)
-        if first_epoch == 1:
-            self.path.unlink(missing_ok=True)
-        if self.path.exists():
-            self.rank1: float = read_header(self.path)[SELECTED]["cmc"]["1"]
-        elif min(first_epoch, recipe.train.epochs) > recipe.evaluate.every:  # the last epoch is scored at the very end
-            raise CheckpointError(
-                f"{self.path} is missing: it holds the best model of the epochs before {first_epoch}; put it back, or "
-                "train from the start with --overwrite"
-            )
-        else:
-            self.rank1 = -1.0
-
-    def consider(self, epoch: int, scores: dict[str, Any], model: ReidModel, precision: str) -> None:
-        """Keep the model of `epoch` if its Rank-1 is higher than that of all before."""
-        if scores["cmc"]["1"] > self.rank1:
-            save_model(self.path, model, self.recipe, precision, **{SELECTED: {"epoch": epoch, **scores}})
-            self.rank1 = scores["cmc"]["1"]
-
-    def keep(self, path: Path) -> None:
-        """Write the best model as `path`; the file it comes from stays, for a run that is resumed."""
-        tensors, header = read_tensors(self.path)
-        write_tensors(path, tensors, header)
+    return BestSoFar(
+        out / BEST_ON_TEST,
+        SELECTED,
+        recipe,
+        value=lambda scores: float(scores["cmc"]["1"]),
+        first_epoch=first_epoch,
+        # the last epoch is scored at the very end
+        expected=min(first_epoch, recipe.train.epochs) > recipe.evaluate.every,
+    )

@@ -6,22 +6,26 @@ RUN/recipe.toml  log.jsonl  tensorboard/  checkpoints/epoch-*.safetensors  model
 import dataclasses
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from resight import __version__
 from resight.artifacts import machine, save_model, summarise, write_text
 from resight.audit import PositivesAudit
 from resight.building import add_stripes, build_parts, look
 from resight.checkpoint import (
+    AVERAGE,
     checkpoints,
     load_checkpoint,
+    prefixed,
     read_header,
     save_checkpoint,
+    strip,
 )
 from resight.config import Recipe
 from resight.constraints import refuse_other_constraints, tell
@@ -40,13 +44,13 @@ from resight.prepare import (
     open_first_test,
     open_split,
 )
-from resight.quirks import BestOnTest, caveats, check_can_select, with_gallery
+from resight.quirks import best_on_test, caveats, check_can_select, with_gallery
 from resight.recipes import as_tables, as_toml, parse_recipe, read_tables
 from resight.run_folder import check_folder, claimed, last_epoch
 from resight.runlog import Listener, RunLog, TensorBoardListener
 from resight.styled import add_styles, refuse_other_styles, refuse_style_leaks, wanted_styles, with_camstyle
 from resight.train import Hooks, Parts, evaluation_is_due, train
-from resight.trust_watch import TrustWatch
+from resight.trust_watch import TrustWatch, best_by_estimate
 from resight.types import UNKNOWN_CAMID, Dataset, Split, UnlabelledImages
 
 
@@ -108,13 +112,14 @@ def run_training(
     with claimed(request.out, resume=request.resume) as first_epoch:
         log = RunLog(request.out / "log.jsonl", (TensorBoardListener(request.out / "tensorboard"), *listeners))
         try:
+            earlier: Mapping[str, Tensor] = {}
             if first_epoch > 1:
-                resume_from(request.out, parts, header)
+                earlier = resume_from(request.out, parts, header)
                 log.event("resume", epoch=first_epoch, epochs=parts.recipe.train.epochs, memory=place)
             else:
                 write_text(request.out / "recipe.toml", as_toml(parts.recipe))
                 log.event("start", **start_record(request, parts, dataset, test_set), **extras)
-            return carry_out(request, parts, Context(split, test_set, header, log), first_epoch)
+            return carry_out(request, parts, Context(split, test_set, header, log), first_epoch, earlier)
         except KeyboardInterrupt:
             log.event("interrupted", epoch=last_epoch(request.out))
             raise
@@ -158,14 +163,16 @@ class Context:
     log: RunLog
 
 
-def carry_out(request: TrainRequest, parts: Parts, context: Context, first_epoch: int) -> dict[str, Any]:
-    """Evaluate, train, evaluate, and write model and summary."""
-    log, epochs = context.log, parts.recipe.train.epochs
-    best = None
-    if parts.recipe.evaluate.keep_best_on_test_rank1:
-        best = BestOnTest(request.out, parts.recipe, first_epoch)
-
-    trust = TrustWatch(parts, log)
+def carry_out(
+    request: TrainRequest, parts: Parts, context: Context, first_epoch: int, earlier: Mapping[str, Tensor]
+) -> dict[str, Any]:
+    """Evaluate, train, evaluate, and write model and summary; `earlier`: what a checkpoint held beside the parts."""
+    log, recipe, epochs = context.log, parts.recipe, parts.recipe.train.epochs
+    on_test = recipe.evaluate.keep_best_on_test_rank1
+    best = best_on_test(request.out, recipe, first_epoch) if on_test else None
+    by_estimate = best_by_estimate(request.out, recipe, first_epoch) if recipe.trust.keep == "best" else None
+    trust = TrustWatch(parts, log, by_estimate)
+    trust.restore(earlier)
 
     def score(epoch: int) -> None:
         if context.test_set is not None:
@@ -174,8 +181,9 @@ def carry_out(request: TrainRequest, parts: Parts, context: Context, first_epoch
             if best is not None and epoch > 0:
                 best.consider(epoch, result.to_json(), parts.result, parts.precision)
 
-    def after_epoch(epoch: int) -> None:
-        due = epoch < epochs and evaluation_is_due(parts.recipe, epoch)
+    def after_epoch(epoch: int) -> bool:
+        trust.after(epoch)
+        due = epoch < epochs and not trust.has_enough and evaluation_is_due(recipe, epoch)
         if due and best is not None:
             score(epoch)
         save_checkpoint(
@@ -185,24 +193,33 @@ def carry_out(request: TrainRequest, parts: Parts, context: Context, first_epoch
             parts.optimizer,
             parts.memory,
             context.header,
-            average=parts.average,
+            more=average_of(parts) | trust.state(),
         )
         if due and best is None:
             score(epoch)
-        if epoch < epochs:
-            trust.after(epoch)
+        return not trust.has_enough
 
     if first_epoch == 1:
         score(0)
         trust.after(0)
-    watch, observed = audit_hooks(context.split, parts.device)
-    train(parts, Hooks(log, watch, observed, after_epoch), first_epoch=first_epoch)
-    score(epochs)  # here, so that a run killed after its last checkpoint is scored when it is resumed
-    trust.after(epochs)
-    if best is None:
-        save_model(request.out / "model.safetensors", parts.result, parts.recipe, parts.precision)
+    if not trust.has_enough:
+        watch, observed = audit_hooks(context.split, parts.device)
+        train(parts, Hooks(log, watch, observed, after_epoch), first_epoch=first_epoch)
+    last = last_epoch(request.out)
+    if trust.has_enough and last < epochs:
+        waited = {"highest_estimate": trust.highest, "measurements": trust.not_risen}
+        log.event("stopped", epoch=last, epochs=epochs, **waited)
+    score(last)  # here, so that a run killed after its last checkpoint is scored when it is resumed
+    if by_estimate is not None:
+        log.event("kept", epoch=by_estimate.epoch, estimate=by_estimate.best)
+        if by_estimate.epoch != last:
+            by_estimate.restore(parts.result)
+            score(by_estimate.epoch)
+    kept = best or by_estimate
+    if kept is None:
+        save_model(request.out / "model.safetensors", parts.result, recipe, parts.precision)
     else:
-        best.keep(request.out / "model.safetensors")
+        kept.keep(request.out / "model.safetensors")
     summary = summarise(request.out)
     log.event("end", seconds=summary["seconds"], images_per_second=summary["images_per_second"])
     return summary
@@ -266,8 +283,8 @@ def run_header(parts: Parts, digests: list[str]) -> dict[str, Any]:
     return {"recipe": as_tables(parts.recipe), "data": content, "constraints": known, "version": __version__}
 
 
-def resume_from(out: Path, parts: Parts, header: dict[str, Any]) -> None:
-    """Load the newest checkpoint into the parts.
+def resume_from(out: Path, parts: Parts, header: dict[str, Any]) -> dict[str, Tensor]:
+    """Load the newest checkpoint into the parts, and give what else it holds.
 
     Raises:
         CheckpointError: it is damaged, or the training images, or what is known of them, have changed.
@@ -280,7 +297,15 @@ def resume_from(out: Path, parts: Parts, header: dict[str, Any]) -> None:
         )
     refuse_other_constraints(path, stored.get("constraints"), header["constraints"])
     refuse_other_styles(path, stored.get("camstyle"), header.get("camstyle"))
-    load_checkpoint(path, parts.model, parts.optimizer, parts.memory, average=parts.average)
+    more = load_checkpoint(path, parts.model, parts.optimizer, parts.memory)[1]
+    if parts.average is not None:
+        parts.average.load_state_dict(strip(more, AVERAGE))
+    return more
+
+
+def average_of(parts: Parts) -> dict[str, Tensor]:
+    """Give the averaged model's weights for a checkpoint; none where there is none."""
+    return {} if parts.average is None else prefixed(AVERAGE, parts.average.state_dict())
 
 
 def start_record(request: TrainRequest, parts: Parts, dataset: Dataset, test_set: TestImages | None) -> dict[str, Any]:

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from resight.artifacts import BEST_ON_TEST
+from resight.artifacts import BEST_BY_ESTIMATE, BEST_ON_TEST
 from resight.checkpoint import checkpoints
 from resight.errors import ConfigError
 
 OURS = (
     *("recipe.toml", "log.jsonl", "tensorboard", "checkpoints"),
-    *("model.safetensors", BEST_ON_TEST, "summary.json", "report.html"),
+    *("model.safetensors", BEST_ON_TEST, BEST_BY_ESTIMATE, "summary.json", "report.html"),
     *("calibration.json", "reliability.svg", "audit"),
 )
 

@@ -72,16 +72,19 @@ class Parts:
 
 @dataclass
 class Hooks:
-    """What happens around the loop. `watch` is shown each batch's positives, `observed` adds to the epoch's record."""
+    """What happens around the loop.
+
+    `watch` is shown each batch's positives, `observed` adds to the epoch's record. `after_epoch` says whether to go on.
+    """
 
     log: RunLog
     watch: Callable[[Int[Tensor, " b"], Bool[Tensor, "b n"]], None]
     observed: Callable[[], dict[str, Any]]
-    after_epoch: Callable[[int], None]
+    after_epoch: Callable[[int], bool]
 
 
 def train(parts: Parts, hooks: Hooks, *, first_epoch: int = 1) -> None:
-    """Train from `first_epoch` to the recipe's last; the state after each epoch is handed to `hooks.after_epoch`."""
+    """Train from `first_epoch` to the recipe's last, or until `hooks.after_epoch`, told of each epoch, says no more."""
     settings = parts.recipe.train
     for epoch in range(first_epoch, settings.epochs + 1):
         torch.manual_seed(derived_seed(settings.seed, epoch, "model"))
@@ -120,7 +123,8 @@ def train(parts: Parts, hooks: Hooks, *, first_epoch: int = 1) -> None:
             mining_seconds=round(mining_seconds, 3),
             images_per_second=round(len(parts.pixels) / max(seconds, 1e-9), 1),
         )
-        hooks.after_epoch(epoch)
+        if not hooks.after_epoch(epoch):
+            break
 
 
 def train_epoch(parts: Parts, hooks: Hooks, epoch: int, miner: Miner, mined: Mined | None) -> dict[str, float]:

@@ -1,11 +1,16 @@
-"""The estimate of a run's quality without labels, taken while it trains: its log, its printed line, its curve."""
+"""The estimate of a run's quality without labels, taken while it trains: its log, and what the run decides by it."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from resight.artifacts import BEST_BY_ESTIMATE, CHOSEN
+from resight.config import Recipe
+from resight.kept import BestSoFar
 from resight.mining import Mined
 from resight.runlog import RunLog
 from resight.train import Parts
@@ -15,13 +20,33 @@ from resight.trust_lists import Neighbours
 from resight.trust_run import measure
 
 
-class TrustWatch:
-    """Measures the model every so many epochs, and how much its clusters have changed since the last time."""
+def best_by_estimate(out: Path, recipe: Recipe, first_epoch: int) -> BestSoFar:
+    """Keep the best model so far by the estimate without labels.
 
-    def __init__(self, parts: Parts, log: RunLog) -> None:
-        self.parts, self.log = parts, log
+    Raises:
+        CheckpointError: epochs before `first_epoch` were measured, and the best model of them is not there.
+    """
+    return BestSoFar(
+        out / BEST_BY_ESTIMATE,
+        CHOSEN,
+        recipe,
+        value=lambda scores: float(scores["estimate"]),
+        first_epoch=first_epoch,
+        expected=first_epoch > min(recipe.trust.every, recipe.train.epochs),
+    )
+
+
+class TrustWatch:
+    """Measures the model every so many epochs, and how much its clusters have changed since the last time.
+
+    Must be told of an epoch before its checkpoint is written, which holds `state`.
+    """
+
+    def __init__(self, parts: Parts, log: RunLog, best: BestSoFar | None = None) -> None:
+        self.parts, self.log, self.best = parts, log, best
         self.earlier: Neighbours | None = None
         self.clusters: Tensor | None = None
+        self.highest, self.not_risen = -1.0, 0
 
     def is_due(self, epoch: int) -> bool:
         """Whether the recipe asks for an estimate after `epoch`; 0 is before the first."""
@@ -38,9 +63,26 @@ class TrustWatch:
                 parts.result, parts.pixels, parts.camids.cpu(), earlier=self.earlier, precision=parts.precision
             )
         found = replace(found, **self.of_labels(parts.mined))
-        best = estimate(found)
-        said: dict[str, Any] = {} if best is None else {"estimate": round(best.value, 4), "rests_on": best.rests_on}
+        measured = estimate(found)
+        said: dict[str, Any] = {}
+        if measured is not None:
+            said = {"estimate": round(measured.value, 4), "rests_on": measured.rests_on}
+            if epoch > 0:  # the backbone as it came is no result of the run
+                self.consider(epoch, said)
         self.log.event("trust", epoch=epoch, **said, **found.record())
+
+    def consider(self, epoch: int, said: dict[str, Any]) -> None:
+        """Take note of a trained model's estimate."""
+        risen = said["estimate"] > self.highest
+        self.not_risen = 0 if risen else self.not_risen + 1
+        self.highest = max(self.highest, said["estimate"])
+        if self.best is not None:
+            self.best.consider(epoch, said, self.parts.result, self.parts.precision)
+
+    @property
+    def has_enough(self) -> bool:
+        """Whether training should end: the estimate has not risen for as long as the recipe waits."""
+        return 0 < self.parts.recipe.trust.patience <= self.not_risen
 
     def of_labels(self, mined: Mined | None) -> dict[str, float | None]:
         """Tell what share of the labels stayed since the last time, and what share of images is in a cluster."""
@@ -49,3 +91,22 @@ class TrustWatch:
         kept = None if self.clusters is None else labels_kept(mined.pseudo_pid, self.clusters)
         self.clusters = mined.pseudo_pid
         return {"labels_kept": kept, "inside": inside(mined.pseudo_pid)}
+
+    def state(self) -> dict[str, Tensor]:
+        """Give what the next measurements need of the earlier ones, for a checkpoint."""
+        tensors = {"trust/so_far": torch.tensor([self.highest, self.not_risen], dtype=torch.float64)}
+        if self.earlier is not None:
+            tensors |= {f"trust/{field.name}": getattr(self.earlier, field.name) for field in fields(Neighbours)}
+        if self.clusters is not None:
+            tensors["trust/clusters"] = self.clusters
+        return tensors
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take up what `state` gave."""
+        if "trust/so_far" not in tensors:
+            return
+        highest, not_risen = tensors["trust/so_far"].tolist()
+        self.highest, self.not_risen = highest, int(not_risen)
+        self.clusters = tensors.get("trust/clusters")
+        if "trust/index" in tensors:
+            self.earlier = Neighbours(**{field.name: tensors[f"trust/{field.name}"] for field in fields(Neighbours)})

@@ -65,6 +65,7 @@ def _facts(history: History) -> list[tuple[str, str]]:
         "Time": _time_taken(history),
         "Started": _moment(start),
         "Estimate without labels": _last_estimate(history),
+        "Model kept": f"that of epoch {kept}" if (kept := history.summary.get("kept_epoch")) else None,
         "Version": _with_aside("resight" if "version" in start else None, start.get("version")),
         "Command": start.get("command"),
     }
