@@ -1,6 +1,7 @@
 """Claim: a checkpoint chosen without labels loses at most 2 points of mAP against one chosen with labels.
 
     python benchmarks/trust.py RUN [RUN ...] [--data FOLDER] [--on train|gallery] [--cache DIR] [--json FILE]
+    python benchmarks/trust.py RUN [RUN ...] --logs
 
 A RUN is the folder of a run (its kept checkpoints are taken; its model where it has none), or a file of either. Every
 model is scored on the labelled test of its data (`--data`: of that data set, which then also gives the images), and
@@ -8,6 +9,10 @@ measured without labels on unlabelled images: `--on train` the training split, `
 model was trained on. `--untrained` adds the backbone as it came. Prints a line a model, then for each data set, and
 over all by the ranks within each: Spearman's correlation of each indicator and of the estimate with mAP, and the mAP
 lost by taking the model that it puts first. `--cache` keeps what was measured, so that more runs can be added later.
+
+`--logs` opens no model: it takes what the runs measured of themselves (`trust.every`), on their training images, at
+every epoch that they also scored (`evaluate.every`); and says besides, for each run, what keeping the best epoch by
+the estimate (`trust.keep=best`) gives against keeping the last, and where waiting 2 measurements would have ended it.
 """
 
 import argparse
@@ -101,6 +106,37 @@ def measured(path: Path, options: argparse.Namespace, *, untrained: bool = False
     return line
 
 
+def logged(run: Path) -> list[dict]:
+    """A line for each epoch of a run that was both scored and measured."""
+    events = read_events(run / "log.jsonl")
+    start = [event for event in events if event["event"] == "start"][-1]
+    scored = {event["epoch"]: event["mAP"] for event in events if event["event"] == "evaluation"}
+    known = {event["epoch"]: event for event in events if event["event"] == "trust"}
+    root = Path(start["data"]["root"])
+    data = root.parent.name if root.suffix else root.name  # a manifest is known by its folder
+    return [
+        {"model": f"{run}, epoch {epoch}", "run": str(run), "epoch": epoch, "data": data}
+        | {"mAP": scored[epoch]}
+        | {name: known[epoch][name] for name in NAMES if name in known[epoch]}
+        for epoch in sorted(scored.keys() & known.keys())
+    ]
+
+
+def report_choices(lines: list[dict]) -> None:
+    """For each run, mAP of the last epoch, of the one that the estimate puts first, of the best, and of early stop."""
+    print("\n| run | last epoch, mAP | best by estimate | best by labels | after waiting 2 |\n|---|---|---|---|---|")
+    for run in dict.fromkeys(line["run"] for line in lines):
+        trained = [line for line in lines if line["run"] == run and line["epoch"] > 0]
+        if not trained or values_of(trained, "estimate") is None:
+            continue
+        values, truth = values_of(trained, "estimate"), [line["mAP"] for line in trained]
+        highest = np.maximum.accumulate(values)
+        waited = [at for at in range(2, len(values)) if highest[at] == highest[at - 2]]
+        end = waited[0] if waited else len(values) - 1
+        cells = [f"{truth[at]:.1%} ({trained[at]['epoch']})" for at in (-1, values.argmax(), np.argmax(truth), end)]
+        print(f"| {run} | " + " | ".join(cells) + " |")
+
+
 def of_line(line: dict) -> Indicators:
     return Indicators(**{name: line.get(name) for name in NAMES})
 
@@ -143,9 +179,16 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--on", choices=("train", "gallery"), default="train")
     parser.add_argument("--untrained", action="store_true")
+    parser.add_argument("--logs", action="store_true")
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    if options.logs:
+        lines = [line for run in options.runs for line in logged(run)]
+        print(f"{len(lines)} models of {len(options.runs)} runs")
+        report(lines)
+        report_choices(lines)
+        return
     paths = [path for given in options.runs for path in models_of(given)]
     jobs = [(path, False) for path in paths]
     if options.untrained:

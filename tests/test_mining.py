@@ -117,11 +117,26 @@ def test_options_lie_between_their_ends():
         ("miner.refine=rank", "miner.refine must be one of none, ranks, adjacency"),
         ("miner.algorithm=mean", "no clustering algorithm named 'mean'"),
         ("memory.outliers=gone", "memory.outliers must be one of own, dropped"),
+        ("memory.rows=cluster", 'loss.name = "camera" tells rows of cameras apart and needs memory.rows = "camera"'),
+        ("miner.precision=bfloat16", "has no lists to make with miner.across_cameras"),
     ],
 )
 def test_settings_that_do_not_go_are_refused(override: str, words: str):
     with pytest.raises(ConfigError, match=words):
         load_recipe("auto", overrides=[override])
+
+
+def test_weights_need_rows_of_clusters():
+    weighed = ["miner.refine=ranks", "miner.refine_how=weigh", "memory.rows=instance", "train.per_identity=0"]
+    with pytest.raises(ConfigError, match='miner.refine_how = "weigh" weighs rows of clusters and needs memory.rows'):
+        load_recipe("auto", overrides=[*weighed, "loss.name=smlc"])
+
+
+def test_clusters_are_the_same_from_lists_looked_for_in_bfloat16(people: Path, tmp_path: Path):
+    for precision in ("float32", "bfloat16"):
+        settings = ("miner.across_cameras=false", f"miner.precision={precision}", "train.epochs=2")
+        train(people, tmp_path / precision, *settings)
+    assert equal(weights(tmp_path / "float32"), weights(tmp_path / "bfloat16"))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -246,6 +247,17 @@ def test_resuming_with_other_images_is_refused(people: Path, tmp_path: Path):
     next(iter(sorted((data / "bounding_box_train").glob("*.jpg")))).unlink()
     again = TrainRequest(data=data, recipe="gsmlp", out=tmp_path / "run", device="cpu", resume=True)
     with pytest.raises(CheckpointError, match="was trained on other images"):
+        run_training(again, say=quiet)
+
+
+def test_resuming_with_other_cameras_is_refused(people: Path, tmp_path: Path):
+    data = tmp_path / "data"
+    shutil.copytree(people, data)
+    train(data, tmp_path / "run", "train.epochs=1")
+    last = max((data / "bounding_box_train").glob("*.jpg"))  # stays the last one under its new camera
+    last.rename(last.with_name(re.sub(r"_c\d", "_c9", last.name)))
+    again = TrainRequest(data=data, recipe="gsmlp", out=tmp_path / "run", device="cpu", resume=True)
+    with pytest.raises(CheckpointError, match="was trained with other cameras than the data now give their images"):
         run_training(again, say=quiet)
 
 

@@ -266,10 +266,25 @@ class Recipe:
         for key in ("once_per_camera", "across_cameras"):
             if self.miner.options.get(key) and self.miner.schedule != "epoch":
                 raise ConfigError(f'miner.{key} needs miner.schedule = "epoch", got "{self.miner.schedule}"; set both')
+        if self.miner.precision == "bfloat16" and self.miner.options.get("across_cameras"):
+            raise ConfigError(
+                'miner.precision = "bfloat16" has no lists to make with miner.across_cameras = true; set the one to '
+                '"float32" or the other to false'
+            )
+        if self.miner.refine != "none" and self.miner.refine_how == "weigh" and self.memory.rows == "instance":
+            raise ConfigError(
+                'miner.refine_how = "weigh" weighs rows of clusters and needs memory.rows = "cluster" or "camera", '
+                'got "instance"; set that, or "drop" or "split"'
+            )
         if self.train.per_identity and self.memory.rows == "instance":
             raise ConfigError(
                 f'train.per_identity = {self.train.per_identity} needs memory.rows = "cluster" or "camera", got '
                 '"instance"; set both'
+            )
+        if self.loss.name == "camera" and self.memory.rows != "camera":
+            raise ConfigError(
+                f'loss.name = "camera" tells rows of cameras apart and needs memory.rows = "camera", got '
+                f'"{self.memory.rows}"; set that, or loss.name = "infonce"'
             )
         if self.trust.keep == "best" and self.evaluate.keep_best_on_test_rank1:
             raise ConfigError(

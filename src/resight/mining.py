@@ -67,8 +67,12 @@ def mine_all(parts: "Parts", progress: Progress, *, passed: float = 0.0) -> Mine
     """
     settings = parts.recipe.miner
     memory = looked_at(parts, passed)
-    weights = None
+    weights, done = None, 0
     if isinstance(parts.miner, Cluster):
+        if parts.miner.list_length:
+            for rows_listed in memory.listing(parts.miner.list_length, precision=settings.precision):
+                done += rows_listed
+                progress(done, len(memory))
         pseudo_pid = clustered(parts.miner, memory, parts.camids, parts.constraints)
         if settings.refine != "none":
             doubt = DOUBT[settings.refine](memory, pseudo_pid)

@@ -279,8 +279,9 @@ def say_data(dataset: Dataset, recipe: Recipe, say: Say) -> None:
 def run_header(parts: Parts, digests: list[str]) -> dict[str, Any]:
     """Give what a checkpoint records of its run: recipe, content of the training images, what is known of them."""
     content = hashlib.blake2b("".join(digests).encode(), digest_size=16).hexdigest()
-    known = parts.constraints.digest()
-    return {"recipe": as_tables(parts.recipe), "data": content, "constraints": known, "version": __version__}
+    cameras = hashlib.blake2b(parts.camids.cpu().numpy().tobytes(), digest_size=16).hexdigest()
+    known = {"constraints": parts.constraints.digest(), "cameras": cameras}
+    return {"recipe": as_tables(parts.recipe), "data": content, **known, "version": __version__}
 
 
 def resume_from(out: Path, parts: Parts, header: dict[str, Any]) -> dict[str, Tensor]:
@@ -294,6 +295,11 @@ def resume_from(out: Path, parts: Parts, header: dict[str, Any]) -> dict[str, Te
     if stored.get("data") != header["data"]:
         raise CheckpointError(
             f"{path} was trained on other images than the data now holds; resume with the same images in place"
+        )
+    if stored.get("cameras", header["cameras"]) != header["cameras"]:
+        raise CheckpointError(
+            f"{path} was trained with other cameras than the data now give their images; put back those that the run "
+            "began with"
         )
     refuse_other_constraints(path, stored.get("constraints"), header["constraints"])
     refuse_other_styles(path, stored.get("camstyle"), header.get("camstyle"))
