@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from resight.looking import Choice, Facts, choices, first_choices, own_camera_first, without
+from resight.looking import Choice, Facts, all_choices, first_choices, own_camera_first, without
 from resight.recipes import load_recipe, parse_recipe, read_tables
 
 
@@ -52,7 +52,9 @@ def test_features_are_not_changed_by_looking():
 
 
 def picked(facts: Facts) -> dict[str, object]:
-    return {choice.key: choice.value for choice in (*first_choices(facts), *choices(facts))}
+    found = all_choices(facts)
+    assert len({choice.key for choice in found}) == len(found)
+    return {choice.key: choice.value for choice in found}
 
 
 def test_what_is_picked():
@@ -60,6 +62,8 @@ def test_what_is_picked():
     assert "miner.once_per_camera" not in picked(Facts(640, 2, own_first=0.8))
     once = picked(Facts(734, 2, own_first=0.58))
     assert (once["miner.once_per_camera"], once["miner.k1"], once["train.per_identity"]) == (True, 2, 2)
+    assert once["train.epochs"] == 12
+    assert picked(Facts(5_000, 2, own_first=0.58))["train.epochs"] == 20
     assert "miner.once_per_camera" not in picked(Facts(734, 2, tracklets=100, own_first=0.58))
     alone = picked(Facts(640))
     assert (alone["miner.across_cameras"], alone["miner.by_camera"], alone["miner.k1"]) == (False, False, 11)
@@ -74,7 +78,7 @@ def test_what_is_picked():
     [Facts(1), Facts(10_000_000, 9, own_first=0.9), Facts(500, 12, own_first=0.1), Facts(50, 1), Facts(9, 2, gpu=True)],
 )
 def test_all_that_is_picked_is_a_setting(facts: Facts):
-    overrides = [choice.override for choice in (*first_choices(facts), *choices(facts))]
+    overrides = [choice.override for choice in all_choices(facts)]
     recipe = parse_recipe(read_tables("auto"), overrides=overrides)
     assert recipe.name == "auto"
 

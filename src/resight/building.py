@@ -14,7 +14,7 @@ from resight.by_camera import standardise_by_camera
 from resight.config import Recipe, TrainConfig, options_at
 from resight.constraints import find_constraints
 from resight.embed import embed
-from resight.looking import LOOKED_AT, Chosen, Facts, choices, first_choices, own_camera_first, without
+from resight.looking import LOOKED_AT, Chosen, Facts, all_choices, own_camera_first, without
 from resight.losses import LOSSES
 from resight.miners import MINERS
 from resight.placement import place_memory
@@ -51,7 +51,7 @@ def look(
     tables = as_tables(recipe)
     picked = [
         choice
-        for choice in without([*first_choices(facts), *choices(facts)], given)
+        for choice in without(all_choices(facts), given)
         if choice.name in tables[choice.section]  # the user may have named another miner, which has no such setting
     ]
     for choice in picked:

@@ -138,6 +138,11 @@ def choices(facts: Facts) -> list[Choice]:
             Choice("miner.k1", 2, "there is one right neighbour a camera"),
             Choice("miner.k2", 2, "an identity has one image a camera"),
             Choice("train.per_identity", max(2, min(4, facts.cameras)), "one image a camera"),
+            *(
+                [Choice("train.epochs", 12, "with one image a camera its labels settle early")]
+                if facts.images < 2_000
+                else []
+            ),
         ]
     few = facts.images < 2_000
     if facts.cameras > 1 and facts.across:
@@ -145,6 +150,11 @@ def choices(facts: Facts) -> list[Choice]:
     else:
         picked.append(Choice("miner.k1", 11 if few else 21, f"{facts.images:,} images"))
     return picked
+
+
+def all_choices(facts: Facts) -> list[Choice]:
+    """Pick everything; of two picks of one setting the later, which has seen more, stands."""
+    return list({choice.key: choice for choice in (*first_choices(facts), *choices(facts))}.values())
 
 
 def without(picked: Iterable[Choice], given: Iterable[str]) -> list[Choice]:
