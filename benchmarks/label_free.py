@@ -54,6 +54,7 @@ METHODS: dict[str, tuple[str, list[str]]] = {
     "auto+average": ("auto", ["train.average=0.98"]),
     "auto+hybrid": ("auto", ["memory.instance_share=0.3"]),
     "auto+damping": ("auto", ["memory.damping=0.5"]),
+    "auto+hard-positives": ("auto", ["loss.hard_positives=1"]),
     "auto+hard": ("auto", ["memory.proxy_update=hard"]),
 }
 

@@ -35,7 +35,12 @@ def test_equals_the_loops(seed: int):
         positives &= torch.rand(positives.shape, generator=generator) < 0.5
         scores = scores.masked_fill(torch.rand(scores.shape, generator=generator) < 0.2, -torch.inf)
     weights = torch.rand(len(scores), generator=generator).double() if seed % 4 else None
-    settings = ([0.01, 0.07, 0.5][seed % 3], [0.0, 0.3, 0.5, 1.0][seed % 4], [1, 5, 50, 3, 100][seed % 5])
+    settings = (
+        [0.01, 0.07, 0.5][seed % 3],
+        [0.0, 0.3, 0.5, 1.0][seed % 4],
+        [1, 5, 50, 3, 100][seed % 5],
+        [0, 1, 2][seed % 3],
+    )
     given = [1.0] * len(scores) if weights is None else weights.tolist()
     loss = CameraContrast(*settings)
     expected = oracle.camera(scores, positives, same, given, settings)
@@ -80,6 +85,19 @@ def test_each_term_moves_only_what_it_compares():
 
     assert gradient(CameraContrast(0.1, 0.0)) == [True, False, True, False, False]  # camera 0 alone
     assert gradient(CameraContrast(0.1, 1.0, 1)) == [True, True, True, False, False]  # and the one hardest negative
+
+
+def test_the_hardest_positive_is_of_another_camera():
+    # Identity A has a row in each of the cameras 0, 1, 2; its own camera's scores lowest and is no hard one.
+    scores = torch.tensor([[0.1, 0.3, 0.6, 0.5]])
+    positives, same = torch.tensor([[True, True, True, False]]), torch.tensor([[True, False, False, True]])
+    loss = CameraContrast(0.1, 1.0, 1, 1)
+    expected = math.log(math.exp(3) + math.exp(5)) - 3
+    assert float(loss(scores, positives, same_camera=same)) == pytest.approx(expected, abs=1e-5)
+    alone = torch.tensor([[True, False, False, False]])  # no other camera has one: the own is what there is
+    expected = math.log(math.exp(1) + math.exp(5)) - 1
+    only = torch.tensor([[0.1, 0.0, 0.0, 0.5]])
+    assert float(loss(only, alone, same_camera=same)) == pytest.approx(expected, abs=1e-5)
 
 
 def test_an_identity_that_its_camera_has_no_row_of_counts_across_cameras_only():

@@ -33,10 +33,10 @@ def infonce(scores: Tensor, positives: Tensor, temperature: float, weights: list
 
 
 def camera(
-    scores: Tensor, positives: Tensor, same: Tensor, weights: list[float], settings: tuple[float, float, int]
+    scores: Tensor, positives: Tensor, same: Tensor, weights: list[float], settings: tuple[float, float, int, int]
 ) -> float:
-    """Within one's camera, all rows compete; across cameras, the positives and the hardest negatives."""
-    temperature, across, hard = settings
+    """Within one's camera, all rows compete; across cameras, the (hardest) positives and the hardest negatives."""
+    temperature, across, hard, hardest_positives = settings
     within: list[float | None] = []
     between: list[float | None] = []
     for row, marks, own in zip(scores.tolist(), positives.tolist(), same.tolist(), strict=True):
@@ -44,6 +44,9 @@ def camera(
         near = [j for j in columns if marks[j]]
         here, near_here = [j for j in columns if own[j]], [j for j in near if own[j]]
         against = sorted((row[j] for j in columns if not marks[j]), reverse=True)[:hard]
+        if hardest_positives:
+            away = [j for j in near if not own[j]]
+            near = sorted(away or near, key=lambda j: row[j])[:hardest_positives]
         within.append(
             mean([surprise(row[j], [row[k] for k in here if k != j], temperature) for j in near_here])
             if near_here

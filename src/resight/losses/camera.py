@@ -28,11 +28,14 @@ class CameraContrast:
         temperature: T, above 0.
         across: weight of the second term, 0..1.
         hard_negatives: how many rows H(i) holds, 1 or more; all negatives where there are fewer.
+        hard_positives: how many rows P holds in the second term: those of other cameras that score lowest, of all
+            cameras where no other has one; 0: all of P.
     """
 
     temperature: float = 0.07
     across: float = 0.5
     hard_negatives: int = 50
+    hard_positives: int = 0
 
     reads_cameras: ClassVar[bool] = True
     reads_weights: ClassVar[bool] = True
@@ -43,6 +46,8 @@ class CameraContrast:
             raise ConfigError(f"loss.across must lie in [0, 1], got {self.across}")
         if self.hard_negatives < 1:
             raise ConfigError(f"loss.hard_negatives must be 1 or more, got {self.hard_negatives}")
+        if self.hard_positives < 0:
+            raise ConfigError(f"loss.hard_positives must be 0 (all) or more, got {self.hard_positives}")
 
     def __call__(
         self,
@@ -71,6 +76,10 @@ class CameraContrast:
         camera = there if same_camera is None else same_camera & there
         hardest = highest(logits.detach(), there & ~positives, self.hard_negatives)
         within = mean_cross_entropy(logits, positives & camera, camera, weights)
+        if self.hard_positives:
+            away = positives & ~camera
+            among = torch.where(away.any(dim=1, keepdim=True), away, positives)
+            positives = highest(-logits.detach(), among, self.hard_positives)
         between = mean_cross_entropy(logits, positives, positives | hardest, weights)
         return (1 - self.across) * within + self.across * between
 
