@@ -65,6 +65,12 @@ def test_what_is_picked():
     assert once["train.epochs"] == 12
     assert picked(Facts(5_000, 2, own_first=0.58))["train.epochs"] == 20
     assert "miner.once_per_camera" not in picked(Facts(734, 2, tracklets=100, own_first=0.58))
+    many = picked(Facts(12_936, 6, own_first=0.8))
+    assert (many["miner.across_cameras"], many["miner.k1"], many["miner.eps"]) == (False, 15, [0.7, 0.8])
+    assert "miner.by_camera" not in many  # cameras are made use of all the same
+    three = picked(Facts(500, 3, own_first=0.8))
+    assert (three["miner.across_cameras"], three["miner.k1"]) == (False, 11)
+    assert "miner.eps" not in three
     alone = picked(Facts(640))
     assert (alone["miner.across_cameras"], alone["miner.by_camera"], alone["miner.k1"]) == (False, False, 11)
     assert picked(Facts(640, gpu=True))["backbone.name"] == "resnet50"

@@ -36,7 +36,11 @@ VOTES = 100
 """Least images that must be asked."""
 
 
-BELONGS_TO = {"backbone.last_stride": "backbone.name", "miner.once_per_camera": "miner.algorithm"}
+BELONGS_TO = {
+    "backbone.last_stride": "backbone.name",
+    "miner.once_per_camera": "miner.algorithm",
+    "miner.eps": "miner.algorithm",
+}
 """Settings that are picked for another one's value, and mean nothing with a value that the user gives that one."""
 
 
@@ -144,12 +148,20 @@ def choices(facts: Facts) -> list[Choice]:
                 else []
             ),
         ]
-    few = facts.images < 2_000
-    if facts.cameras > 1 and facts.across:
-        picked.append(Choice("miner.k1", 5, "neighbours of each camera"))
-    else:
-        picked.append(Choice("miner.k1", 11 if few else 21, f"{facts.images:,} images"))
-    return picked
+    if facts.cameras == 2 and facts.across:
+        return [*picked, Choice("miner.k1", 5, "neighbours of each camera")]
+    if facts.cameras > 2 and facts.across:
+        why = (
+            f"{facts.cameras} cameras: an identity was seen by some of them, so lists of each would fill with strangers"
+        )
+        picked.append(Choice("miner.across_cameras", False, why))
+    if facts.images < 2_000:
+        return [*picked, Choice("miner.k1", 11, f"{facts.images:,} images")]
+    return [
+        *picked,
+        Choice("miner.k1", 15, f"{facts.images:,} images"),
+        Choice("miner.eps", [0.7, 0.8], "many identities: more of them look alike"),
+    ]
 
 
 def all_choices(facts: Facts) -> list[Choice]:
