@@ -24,6 +24,10 @@ class CheckpointError(ResightError, OSError):
     """A file of weights or a checkpoint that cannot be read or written."""
 
 
+class GalleryError(ResightError, OSError):
+    """A gallery that cannot be opened, asked or added to."""
+
+
 def no_such_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:
     """Build the error for a name that stands in no table, with the closest known name as a suggestion."""
     known = sorted(known)
