@@ -275,7 +275,7 @@ def test_an_unreadable_image_is_a_grey_box(tmp_path):
     items = (StripItem(tmp_path / "gone.jpg", 0.5, "wrong", 1),)
     html = report(make_run(tmp_path, [START]), strips=[Strip(broken, "broken", items)])
     assert html.count('class="unreadable"') == 2
-    assert "rank 1, wrong, score 0.50; the image cannot be read" in html
+    assert "rank 1, wrong, score 0.50; the image is not readable" in html
 
 
 @pytest.mark.parametrize(("size", "small"), [((400, 200), (96, 48)), ((100, 800), (24, 192)), ((20, 30), (20, 30))])

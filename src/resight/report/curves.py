@@ -16,18 +16,23 @@ if TYPE_CHECKING:
 INK = "#010203"
 """Stands for the page's text colour while a figure is drawn."""
 
-STYLES = (("#2f7fc1", "-", "o"), ("#d0781f", "--", "s"))
-"""Colour, line and marker of the first and second curve: told apart without colour too."""
+COLOURS = ("#2f7fc1", "#d0781f")
+"""Of the first and second curve; of the first and second run where there are two."""
+
+DASHES = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"))
+"""Line and marker of each curve: told apart without colour too."""
 
 Point = tuple[int, float]
 
 
 @dataclass(frozen=True)
 class Line:
-    """One curve: its name and its (epoch, value) points."""
+    """One curve: its name, its (epoch, value) points, and which of the colours and dashes it has."""
 
     name: str
     points: tuple[Point, ...]
+    colour: int = 0
+    dash: int = 0
 
 
 @dataclass(frozen=True)
@@ -39,11 +44,33 @@ class Curve:
     svg: Markup
 
 
-def curves(history: History) -> list[Curve]:
-    """Draw what the log holds; a figure without a point is left away."""
+def curves(*histories: History, names: Sequence[str] = ("",), prefix: str = "figure") -> list[Curve]:
+    """Draw what the logs of one run or two hold, over each other; a figure without a point is left away.
+
+    `names`: of the runs, where there are two. `prefix`: of the ids in the drawings, which a page must hold once.
+    """
+    drawn: list[Curve] = []
+    each = [_asked(history) for history in histories]
+    for asked in zip(*each, strict=True):
+        title, _, unit, warmup_epochs = asked[0]
+        lines = [
+            Line(f"{line.name}, {name}" if name else line.name, line.points, *_style(run, place, len(histories)))
+            for run, (name, (_, found, _, _)) in enumerate(zip(names, asked, strict=True))
+            for place, line in enumerate(found)
+            if line.points
+        ]
+        if lines:
+            shaded = warmup_epochs if len(histories) == 1 else 0
+            svg = _svg(lines, prefix=f"{prefix}{len(drawn) + 1}-", from_zero=title != "Loss", warmup_epochs=shaded)
+            drawn.append(Curve(title, _in_words(title, lines, unit), svg))
+    return drawn
+
+
+def _asked(history: History) -> list[tuple[str, list[Line], str, int]]:
+    """Give each figure's title, lines, unit and epochs of warm-up."""
     percent = 100.0
     epochs, evaluations, warmup = history.epochs, history.evaluations, history.warmup_epochs
-    found = [
+    return [
         ("Loss", [_line("loss", epochs, "loss")], "", warmup),
         ("Retrieval, %", [_line("mAP", evaluations, "mAP", percent), _rank_1(evaluations)], "%", 0),
         ("Quality estimated without labels", [_line("estimate", history.trust, "estimate")], "", 0),
@@ -56,13 +83,11 @@ def curves(history: History) -> list[Curve]:
         ),
         ("Images per second", [_line("images/s", epochs, "images_per_second")], "", 0),
     ]
-    drawn: list[Curve] = []
-    for title, asked, unit, warmup_epochs in found:
-        lines = [line for line in asked if line.points]
-        if lines:
-            svg = _svg(lines, prefix=f"figure{len(drawn) + 1}-", from_zero=title != "Loss", warmup_epochs=warmup_epochs)
-            drawn.append(Curve(title, _in_words(title, lines, unit), svg))
-    return drawn
+
+
+def _style(run: int, place: int, runs: int) -> tuple[int, int]:
+    """Choose colour and dash: of one run by its lines; of two the colour says which run, the dash which line of it."""
+    return (place, place) if runs == 1 else (run, 2 * run + place)
 
 
 def _line(name: str, records: Sequence[Record], key: str, factor: float = 1.0) -> Line:
@@ -108,10 +133,16 @@ def _draw(axes: "Axes", lines: Sequence[Line], warmup_epochs: int) -> None:
 
     last = max(epoch for line in lines for epoch, _ in line.points)
     first = min(epoch for line in lines for epoch, _ in line.points)
-    for line, (colour, dashes, marker) in zip(lines, STYLES, strict=False):
+    for line in lines:
+        dashes, marker = DASHES[line.dash]
         size = 4 if len(line.points) <= 60 else 0
         axes.plot(
-            *zip(*line.points, strict=True), dashes, color=colour, marker=marker, markersize=size, label=line.name
+            *zip(*line.points, strict=True),
+            dashes,
+            color=COLOURS[line.colour],
+            marker=marker,
+            markersize=size,
+            label=_legend(line.name),
         )
     has_warmup = 0 < first <= warmup_epochs
     if has_warmup:
@@ -126,6 +157,12 @@ def _draw(axes: "Axes", lines: Sequence[Line], warmup_epochs: int) -> None:
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(INK)
+
+
+def _legend(name: str) -> str:
+    """Shorten a name for the legend: matplotlib reads $ as a formula's start, and passes over what begins with _."""
+    short = name if len(name) <= 40 else name[:39] + "…"
+    return short.replace("$", r"\$").lstrip("_") or "run"
 
 
 def _inline(drawing: str, prefix: str) -> Markup:

@@ -1,150 +1,183 @@
 """Fill the page and write it whole or not at all."""
 
-import json
+import base64
+import hashlib
 import os
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from resight.data.decode import path_and_box
+from markupsafe import Markup
+
 from resight.errors import DataError
+from resight.report import headline
+from resight.report.against import Beside
+from resight.report.album import Album, short_name
 from resight.report.curves import curves
-from resight.report.history import History, Record, number, read_history, table
-from resight.report.strips import Strip, thumbnail
+from resight.report.embedding_map import EmbeddingMap
+from resight.report.history import History, read_history, table
+from resight.report.strips import Strip
 
 MARKS = {"right": "✓", "wrong": "✗", "left out": "–"}
 """Sign of each verdict, so that colour is not all that tells them apart."""
 
+SECTIONS = ("curves", "strips", "hardest", "cameras", "map", "groups", "against", "recipe")
+"""Parts of the page that can be left out, in the page's order but for `against`, which comes second."""
 
-def write_report(run: Path, out: Path, *, strips: Sequence[Strip] = (), notes: Sequence[str] = ()) -> None:
+MEGABYTES = 12.0
+"""Largest page, unless another size is asked for."""
+
+LEAST_MEGABYTES = 2.0
+
+TEXT_BYTES = 1_500_000
+"""Kept free for everything that is no picture: text, drawings of curves, places of the map's points."""
+
+SHARES = {"strips": 0.15, "hardest": 0.15, "against": 0.2, "groups": 0.25, "map": 0.25}
+"""Share of the room for pictures that each part may take."""
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What stands on the page beside what the log tells; what is None or empty is left away.
+
+    `groups`: as `group_sheets` gives them. `other`: the log of the run that `beside` compares with.
+    """
+
+    strips: Sequence[Strip] = ()
+    hardest: Sequence[Strip] = ()
+    cameras: Sequence[Mapping[str, Any]] = ()
+    map: EmbeddingMap | None = None
+    groups: Mapping[str, Any] | None = None
+    beside: Beside | None = None
+    other: History | None = None
+
+
+def albums_of(megabytes: float = MEGABYTES) -> dict[str, Album]:
+    """Share out the room for pictures on a page of at most so many megabytes (10⁶ bytes)."""
+    room = int(megabytes * 1_000_000) - TEXT_BYTES
+    return {name: Album(max(0, int(room * share))) for name, share in SHARES.items()}
+
+
+def write_report(
+    run: Path,
+    out: Path,
+    *,
+    strips: Sequence[Strip] = (),
+    notes: Sequence[str] = (),
+    extras: Extras | None = None,
+    albums: Mapping[str, Album] | None = None,
+    sections: Sequence[str] = SECTIONS,
+) -> None:
     """Write a run's report to `out`, one HTML file that loads nothing from elsewhere.
 
-    Reads only RUN/log.jsonl and RUN/summary.json. `notes`: sentences to show on the page.
+    Reads only RUN/log.jsonl and RUN/summary.json, and the images of the strips. `notes`: sentences to show on the
+    page. `strips`: short for `extras` with nothing but them. `albums`: those in which the extras' pictures are counted
+    already. `sections`: what of `SECTIONS` to show.
 
     Raises:
         DataError: the run or its log is missing, or `out` cannot be written.
     """
     history = read_history(run)
-    _write_whole(out, _render(run, history, strips, notes))
+    extras = Extras(strips=strips) if extras is None else extras
+    _write_whole(out, _render(run, history, extras, notes, albums or albums_of(), sections))
 
 
-def _render(run: Path, history: History, strips: Sequence[Strip], notes: Sequence[str]) -> str:
-    from jinja2 import Environment, StrictUndefined
+def _render(
+    run: Path,
+    history: History,
+    extras: Extras,
+    notes: Sequence[str],
+    albums: Mapping[str, Album],
+    sections: Sequence[str],
+) -> str:
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = (resources.files("resight.report") / "report.html.j2").read_text(encoding="utf-8")
-    return environment.from_string(template).render(
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=FunctionLoader(_asset),
+    )
+    script = _asset("map.js") if extras.map else ""
+    beside = extras.beside
+    content = {
+        "strips": _rankings(extras.strips, albums["strips"]),
+        "hardest": _rankings(extras.hardest, albums["hardest"]),
+        "changed": [
+            (change.caption, rankings)
+            for change in (beside.changed if beside else ())
+            if (rankings := _rankings(change.strips, albums["against"]))
+        ],
+    }
+    recipe = "\n".join(headline.settings(table(history.start, "recipe"))) if "recipe" in sections else ""
+    shown = "curves" in sections
+    return environment.get_template("report.html.j2").render(
         run=run.resolve().name,
         status=history.status,
-        facts=_facts(history),
-        scores=_scores(history.untrained, history.trained),
-        counts=_counts(history.trained or history.untrained or {}),
-        curves=curves(history),
-        strips=[_strip(strip) for strip in strips],
-        recipe="\n".join(_settings(table(history.start, "recipe"))),
-        notes=[*history.notes, *notes],
+        facts=headline.facts(history),
+        scores=headline.scores(history.untrained, history.trained),
+        counts=headline.counts(history.trained or history.untrained or {}),
+        show_curves=shown,
+        curves=curves(history) if shown else [],
+        recipe=recipe,
+        cameras=extras.cameras,
+        map=extras.map,
+        groups=extras.groups,
+        beside=beside,
+        beside_curves=_both(history, extras) if shown else [],
+        script=Markup(script),
+        script_hash=script_hash(script) if script else "",
+        pictures=sum(album.shown for album in albums.values()),
+        notes=[*history.notes, *notes, *_crowded(albums)],
+        **content,
     )
 
 
-def _facts(history: History) -> list[tuple[str, str]]:
-    """Give the headline: what was trained on what, how and where; what is not known is left away."""
-    start, data, recipe = history.start, table(history.start, "data"), table(history.start, "recipe")
-    backbone = table(recipe, "backbone")
-    method = " × ".join(str(table(recipe, part)["name"]) for part in ("miner", "loss") if "name" in table(recipe, part))
-    facts = {
-        "Data": _with_aside(data.get("root"), data.get("format")),
-        "Images": _images(data),
-        "Recipe": _with_aside(recipe.get("name") or history.summary.get("recipe"), method),
-        "Picked": "; ".join(str(choice) for choice in start.get("choices") or ()),
-        "Backbone": backbone.get("name"),
-        "Weights": backbone.get("weights"),
-        "Seed": start.get("seed", history.summary.get("seed")),
-        "Machine": _with_aside(start.get("machine") or start.get("device"), start.get("precision")),
-        "Time": _time_taken(history),
-        "Started": _moment(start),
-        "Estimate without labels": _last_estimate(history),
-        "Model kept": f"that of epoch {kept}" if (kept := history.summary.get("kept_epoch")) else None,
-        "Version": _with_aside("resight" if "version" in start else None, start.get("version")),
-        "Command": start.get("command"),
-    }
-    return [(name, str(value)) for name, value in facts.items() if value not in (None, "")]
-
-
-def _last_estimate(history: History) -> str:
-    found = [(record["epoch"], value) for record in history.trust if (value := number(record, "estimate")) is not None]
-    return f"{found[-1][1]:.3f} after epoch {found[-1][0]} (0 to 1, no mAP: docs/trust.md)" if found else ""
-
-
-def _with_aside(value: Any, aside: Any) -> str:
-    return f"{value} ({aside})" if value and aside else str(value or "")
-
-
-def _images(data: Record) -> str:
-    parts = [
-        f"{count:,} {split}" for split in ("train", "query", "gallery") if isinstance(count := data.get(split), int)
-    ]
-    cameras = data.get("cameras")
-    return ", ".join(parts + ([f"{cameras} cameras"] if cameras else []))
-
-
-def _time_taken(history: History) -> str:
-    seconds = number(history.summary, "seconds")
-    if seconds is None:
-        seconds = sum(number(record, "seconds") or 0.0 for record in history.epochs)
-    whole = round(seconds)
-    clock = f"{whole // 3600} h {whole % 3600 // 60} min" if whole >= 3600 else f"{whole // 60} min {whole % 60} s"
-    speed = number(history.summary, "images_per_second")
-    return (clock if seconds else "") + (f", {speed:,.1f} images/s" if speed is not None else "")
-
-
-def _moment(start: Record) -> str:
-    seconds = number(start, "time")
-    return "" if seconds is None else time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
-
-
-def _scores(untrained: Record | None, trained: Record | None) -> list[tuple[str, str, str, str]]:
-    """Give the table's rows: figure, untrained, trained, change; percent, and no rows where nothing was evaluated."""
-    if not untrained and not trained:
+def _both(history: History, extras: Extras) -> list[Any]:
+    """Draw the curves of two runs over each other."""
+    if extras.beside is None or extras.other is None:
         return []
-    rows = []
-    for name, outer, key in [
-        ("mAP", None, "mAP"), ("mINP", None, "mINP"), *((f"CMC@{k}", "cmc", str(k)) for k in (1, 5, 10, 20)),
-    ]:  # fmt: skip
-        values = [number(table(record or {}, outer) if outer else record or {}, key) for record in (untrained, trained)]
-        before, after = values
-        change = "–" if before is None or after is None else f"{100 * (after - before):+.1f}"
-        rows.append((name, _percent(before), _percent(after), change))
-    return rows
+    return curves(history, extras.other, names=extras.beside.names, prefix="both")
 
 
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f} %"
+def script_hash(script: str) -> str:
+    """Give the hash by which the page's policy knows its own script from any other."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
 
 
-def _counts(record: Record) -> str:
-    queries, left_out = number(record, "queries"), number(record, "left_out")
-    if queries is None or left_out is None:
-        return ""
-    return f"{queries:,.0f} queries; {left_out:,.0f} left out, having no right answer in the gallery."
+def _asset(name: str) -> str:
+    return (resources.files("resight.report") / name).read_text(encoding="utf-8")
 
 
-def _settings(tables: Record, prefix: str = "") -> Iterator[str]:
-    """List a recipe as section.key = value."""
-    for key, value in tables.items():
-        if isinstance(value, Mapping):
-            yield from _settings(value, f"{prefix}{key}.")
+def _crowded(albums: Mapping[str, Album]) -> list[str]:
+    """Say how many pictures had no room."""
+    missing = [f"{album.left_out:,} of the {name}" for name, album in albums.items() if album.left_out]
+    return (
+        [f"Pictures were left out to bound the page's size: {', '.join(missing)}; see --megabytes."] if missing else []
+    )
+
+
+def _rankings(strips: Sequence[Strip], album: Album) -> list[dict[str, Any]]:
+    """Turn strips into what the template shows, until the album is full."""
+    shown = []
+    for strip in strips:
+        if album.full:
+            album.left_out += 1 + len(strip.items)
         else:
-            yield f"{prefix}{key} = {json.dumps(value, ensure_ascii=False)}"
+            shown.append(_strip(strip, album))
+    return shown
 
 
-def _strip(strip: Strip) -> dict[str, Any]:
+def _strip(strip: Strip, album: Album) -> dict[str, Any]:
     """Turn a strip into what the template shows."""
+    query = album.show(strip.query)
     images = [
         {
-            "image": thumbnail(item.picture),
-            "name": path_and_box(item.picture)[0].name,
+            "shown": album.show(item.picture),
+            "name": short_name(item.picture),
             "kind": item.verdict.replace(" ", "-"),
             "label": f"{MARKS[item.verdict]} {item.rank or item.verdict}",
             "score": f"{item.score:.2f}",
@@ -152,12 +185,7 @@ def _strip(strip: Strip) -> dict[str, Any]:
         }
         for item in strip.items
     ]
-    return {
-        "query": thumbnail(strip.query),
-        "name": path_and_box(strip.query)[0].name,
-        "caption": strip.caption,
-        "images": images,
-    }
+    return {"query": query, "name": short_name(strip.query), "caption": strip.caption, "images": images}
 
 
 def _write_whole(out: Path, text: str) -> None:
@@ -165,7 +193,8 @@ def _write_whole(out: Path, text: str) -> None:
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8") as file:
+        # A path need not be Unicode; what is not, is shown as "?".
+        with temporary.open("w", encoding="utf-8", errors="replace") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -1,32 +1,29 @@
 """Ranked strips: a query and the gallery images ranked for it, marked right, wrong or left out."""
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from resight.data.decode import cut, decode, path_and_box
 from resight.errors import DataError
-from resight.evaluate import RankedGallery, evaluate, rank_gallery
+from resight.evaluate import RankedGallery, rank_gallery
 from resight.protocols import GENERAL, EvaluationProtocol
+from resight.report.album import small_image, thumbnail
+from resight.report.tested import Tested
 from resight.retrieval_result import RetrievalResult
 from resight.types import Picture, Split
 
-if TYPE_CHECKING:
-    from PIL import Image
+__all__ = ["Strip", "StripItem", "hardest_strips", "ranked_strips", "small_image", "strips_at", "thumbnail"]
 
 VERDICTS = ("right", "wrong", "left out")
 
 LEFT_OUT_SHOWN = 4
 """Most rows left out that a strip shows; the caption counts the others above its last rank."""
 
-THUMBNAIL_SIZE = (96, 192)
-"""Largest width and height of a thumbnail, in pixels."""
+MISSED_SHOWN = 3
+"""Most right answers beyond the first ranks that the strip of a hard query shows."""
 
 
 @dataclass(frozen=True)
@@ -73,21 +70,53 @@ def ranked_strips(
     Raises:
         DataError: as `evaluate`.
     """
-    result = evaluate(query_embeddings, gallery_embeddings, query, gallery, protocol=protocol)
-    chosen = _choose(result, count)
+    return chosen_strips(
+        Tested.of((query_embeddings, gallery_embeddings), query, gallery, protocol=protocol), count, depth=depth
+    )
+
+
+def chosen_strips(tested: Tested, count: int, *, depth: int = 10) -> list[Strip]:
+    """Give strips as `ranked_strips` does, of a test that is scored already."""
+    chosen = _choose(tested.result, count)
+    return strips_at(tested, [(row, _caption(tested.result, row, why)) for row, why in chosen], depth=depth)
+
+
+def hardest_strips(tested: Tested, count: int, *, depth: int = 10) -> list[Strip]:
+    """Give strips of the `count` queries with the lowest AP, lowest first; of equals the first.
+
+    Right answers that are not among the first `depth` stand behind them, the first `MISSED_SHOWN`, with their ranks.
+    """
+    ap = tested.result.ap.cpu()
+    counted = (~ap.isnan()).nonzero().squeeze(1)
+    rows = counted[ap[counted].argsort(stable=True)][:count].tolist()
+    captions = [f"AP {100 * float(ap[row]):.1f} %{_first(tested.result, row)}" for row in rows]
+    return strips_at(tested, list(zip(rows, captions, strict=True)), depth=depth, missed=MISSED_SHOWN)
+
+
+def strips_at(tested: Tested, chosen: Sequence[tuple[int, str]], *, depth: int = 10, missed: int = 0) -> list[Strip]:
+    """Give the strips of the queries at the chosen rows, with their captions.
+
+    `missed`: how many right answers that rank below `depth` to show after it.
+    """
     if not chosen:
         return []
-    rows = torch.tensor([row for row, _ in chosen], device=query_embeddings.device)
-    shown = Split(query.name, tuple(query.samples[row] for row, _ in chosen))
+    rows = torch.tensor([row for row, _ in chosen], device=tested.query_embeddings.device)
+    samples = [tested.query.samples[row] for row, _ in chosen]
     ranked = rank_gallery(
-        query_embeddings[rows], gallery_embeddings, shown, gallery, top_k=len(gallery), protocol=protocol
+        tested.query_embeddings[rows],
+        tested.gallery_embeddings,
+        Split(tested.query.name, tuple(samples)),
+        tested.gallery,
+        top_k=len(tested.gallery),
+        protocol=tested.protocol,
     )
-    return [
-        _strip(
-            ranked, place, gallery, depth=depth, query=query.samples[row].picture, caption=_caption(result, row, why)
-        )
-        for place, (row, why) in enumerate(chosen)
-    ]
+    strips = []
+    for place, (sample, (_, caption)) in enumerate(zip(samples, chosen, strict=True)):
+        items, passed_over = _items(ranked, place, tested.gallery, depth)
+        more = f"; {passed_over} more left out above the last rank" if passed_over else ""
+        below = _missed(ranked, place, tested.gallery, depth, missed)
+        strips.append(Strip(sample.picture, caption + more, tuple(items + below)))
+    return strips
 
 
 def _choose(result: RetrievalResult, count: int) -> list[tuple[int, str]]:
@@ -106,53 +135,44 @@ def _choose(result: RetrievalResult, count: int) -> list[tuple[int, str]]:
 
 
 def _caption(result: RetrievalResult, row: int, why: str) -> str:
-    return f"{why}: AP {100 * float(result.ap[row]):.1f} %, first right answer at rank {int(result.first_rank[row])}"
+    return f"{why}: AP {100 * float(result.ap[row]):.1f} %{_first(result, row)}"
 
 
-def _strip(ranked: RankedGallery, place: int, gallery: Split, *, depth: int, query: Picture, caption: str) -> Strip:
-    """Walk down one query's ranking until `depth` ranked images are shown."""
+def _first(result: RetrievalResult, row: int) -> str:
+    """Say where the first right answer stands; in a drawn gallery the query may have had none."""
+    rank = int(result.first_rank[row])
+    return f", first right answer at rank {rank}" if rank else ""
+
+
+def _items(ranked: RankedGallery, place: int, gallery: Split, depth: int) -> tuple[list[StripItem], int]:
+    """Walk down one query's ranking until `depth` ranked images are shown; and count who is passed over."""
     items: list[StripItem] = []
-    passed_over = 0
+    passed_over = shown = 0
     index, score = ranked.index[place].tolist(), ranked.score[place].tolist()
     rank, right = ranked.rank[place].tolist(), ranked.right[place].tolist()
     for column, row in enumerate(index):
-        if _ranked(items) == depth:
+        if shown == depth:
             break
         if rank[column]:
+            shown += 1
             verdict = "right" if right[column] else "wrong"
             items.append(StripItem(gallery.samples[row].picture, score[column], verdict, rank[column]))
-        elif len(items) - _ranked(items) < LEFT_OUT_SHOWN:
+        elif len(items) - shown < LEFT_OUT_SHOWN:
             items.append(StripItem(gallery.samples[row].picture, score[column], "left out", None))
         else:
             passed_over += 1
-    if passed_over:
-        caption += f"; {passed_over} more left out above the last rank"
-    return Strip(query, caption, tuple(items))
+    return items, passed_over
 
 
-def _ranked(items: Sequence[StripItem]) -> int:
-    return sum(item.rank is not None for item in items)
-
-
-def thumbnail(picture: Picture, size: tuple[int, int] = THUMBNAIL_SIZE) -> str | None:
-    """Give an image as a small JPEG data URI, or None where it cannot be read."""
-    small = small_image(picture, size)
-    if small is None:
-        return None
-    file = io.BytesIO()
-    small.save(file, format="JPEG", quality=82)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
-
-
-def small_image(picture: Picture, size: tuple[int, int]) -> "Image.Image | None":
-    """Give an image in RGB, `size` wide and high at most, or None where it cannot be read."""
-    from PIL import Image
-
-    path, box = path_and_box(picture)
-    try:
-        pixels = decode(path)
-        small = Image.fromarray(pixels if box is None else cut(pixels, box))
-    except ValueError:  # a broken image, or a box with nothing in it
-        return None
-    small.thumbnail(size)
-    return small
+def _missed(ranked: RankedGallery, place: int, gallery: Split, depth: int, most: int) -> list[StripItem]:
+    """Give the first right answers that rank below `depth`."""
+    below = (ranked.right[place] & (ranked.rank[place] > depth)).nonzero().squeeze(1)[:most]
+    return [
+        StripItem(
+            gallery.samples[int(ranked.index[place, column])].picture,
+            float(ranked.score[place, column]),
+            "right",
+            int(ranked.rank[place, column]),
+        )
+        for column in below.tolist()
+    ]
