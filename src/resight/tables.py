@@ -1,26 +1,30 @@
 """Embeddings as a Parquet table."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from resight.artifacts import load_model
-from resight.data.digests import default_cache_dir
-from resight.data.formats import read_dataset
 from resight.data.manifest_table import BOX_COLUMNS
-from resight.embed import embed
 from resight.errors import ConfigError, DataError
-from resight.prepare import choose_device, open_split
 from resight.types import Dataset, Split
 
 SPLITS = ("train", "query", "gallery")
 
+Say = Callable[[str], None]
+
+Bar = Callable[[str], Callable[[int, int], None]]
+"""Makes a progress bar with a title."""
+
 
 @dataclass(frozen=True)
 class EmbedRequest:
-    """What `resight embed` was asked for."""
+    """What `resight embed` was asked for.
+
+    `cache_dir`: keep decoded images there; None: they are decoded, embedded and dropped. `engine`: "local" or "ray";
+    `workers` (None: as many as fit) and `ray_address` (None: a Ray of its own on this machine) are for "ray".
+    """
 
     run: Path
     data: Path
@@ -32,36 +36,38 @@ class EmbedRequest:
     batch_size: int = 256
     skip_broken: bool = False
     overwrite: bool = False
+    backend: str = "torch"
+    engine: str = "local"
+    workers: int | None = None
+    ray_address: str | None = None
 
 
-def embed_to_parquet(request: EmbedRequest) -> tuple[int, int]:
+def embed_to_parquet(
+    request: EmbedRequest, say: Say = lambda text: None, bar: Bar = lambda title: lambda done, total: None
+) -> tuple[int, int]:
     """Embed the chosen splits and write the table; gives the numbers of rows and dimensions.
 
+    Blocks of images are embedded one by one into part files beside `out`, which become the table at the end; a call
+    that was interrupted is taken up by the next one, see `bulk`.
+
     Raises:
-        ConfigError: `out` exists and may not be replaced, or no such split.
-        DataError: there is nothing to embed.
+        ConfigError: `out` exists and may not be replaced, another process writes it, it cannot be written, a flag that
+            cannot be used, or an engine that cannot be started.
+        DataError: there is nothing to embed, or there are broken images.
     """
-    if request.out.exists() and not request.overwrite:
-        raise ConfigError(f"{request.out} exists already; replace it with --overwrite or give another --out")
-    device = choose_device(request.device)
-    model, recipe = load_model(request.run, device)
-    splits = chosen_splits(read_dataset(request.data, request.format), request.split)
-    cache_dir = request.cache_dir or default_cache_dir()
-    boxes = any(sample.box is not None for found in splits for sample in found)
-    pieces = []
-    for found in splits:
-        split, pixels = open_split(found, recipe.input.height_width, cache_dir, skip_broken=request.skip_broken)
-        rows = embed(model, pixels, batch_size=request.batch_size, device=device)
-        pieces.append(as_table(split, rows.numpy(), boxes=boxes))
-    table = pa.concat_tables(pieces)
-    temporary = request.out.with_name(request.out.name + ".tmp")
-    try:
-        pq.write_table(table, temporary)
-        temporary.replace(request.out)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise ConfigError(f"{request.out} could not be written ({error}); give another --out") from error
-    return table.num_rows, model.dim
+    from resight.bulk import embed_in_blocks
+
+    return embed_in_blocks(request, say, bar)
+
+
+def refuse_existing(out: Path, *, overwrite: bool) -> None:
+    """Stop where a table is there already.
+
+    Raises:
+        ConfigError: it is, and may not be replaced.
+    """
+    if out.exists() and not overwrite:
+        raise ConfigError(f"{out} exists already; replace it with --overwrite or give another --out")
 
 
 def chosen_splits(dataset: Dataset, name: str) -> list[Split]:
