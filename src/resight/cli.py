@@ -9,22 +9,26 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from resight.cli_app import app_command
 from resight.cli_audit import audit_command
 from resight.cli_calibrate import calibrate_command
 from resight.cli_data import CONVERT, TwoWordCommands, convert_command, data_command
+from resight.cli_embed import embed_command
 from resight.cli_evaluate import evaluate_command
+from resight.cli_export import export_command
+from resight.cli_gallery import GALLERY_COMMANDS, index_command, search_command
+from resight.cli_group import group_command
 from resight.cli_options import (
-    BatchOption,
     CacheOption,
     DataArgument,
     DeviceOption,
     FormatOption,
     JsonOption,
-    RunArgument,
     SkipOption,
     default_out,
     parse_size,
 )
+from resight.cli_report import report_command
 from resight.errors import ResightError
 
 app = typer.Typer(
@@ -151,35 +155,20 @@ app.command("calibrate")(calibrate_command)
 app.command("audit")(audit_command)
 
 
-@app.command()
-def embed(
-    run: RunArgument,
-    data: DataArgument,
-    out: Annotated[Path, typer.Option(help="Parquet file to write.")],
-    split: Annotated[str, typer.Option(help="train, query, gallery, or all.")] = "all",
-    format: FormatOption = None,
-    device: DeviceOption = "auto",
-    cache_dir: CacheOption = None,
-    batch_size: BatchOption = 256,
-    skip_broken: SkipOption = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file in --out.")] = False,
-) -> None:
-    """Write the embedding of every image, unit length, to a Parquet table.
-
-    Example: `resight embed runs/crops crops/ --out crops.parquet`
-
-    Columns: path, split, pid, camid, timestamp, tracklet, embedding (a list of float32), and left, top, width, height
-    where images are boxes in larger ones.
-    """
-    from resight.tables import EmbedRequest, embed_to_parquet
-
-    request = EmbedRequest(run, data, out, split, format, device, cache_dir, batch_size, skip_broken, overwrite)
-    rows, dim = embed_to_parquet(request)
-    console.print(f"wrote {rows} embeddings of {dim} dimensions to {out}")
-
-
+app.command("index")(index_command)
+app.command("search")(search_command)
+app.command("group")(group_command)
+app.command("app")(app_command)
+app.command("embed")(embed_command)
+app.command("export")(export_command)
+app.command("report")(report_command)
 app.command("data")(data_command)
 app.command(CONVERT)(convert_command)
+
+gallery = typer.Typer(no_args_is_help=True, help="Look after a gallery: what it holds, deleting, moving it.")
+app.add_typer(gallery, name="gallery")
+for name, command in GALLERY_COMMANDS.items():
+    gallery.command(name)(command)
 
 
 @app.command()
@@ -203,27 +192,6 @@ def demo(
     finally:
         progress.bar.stop()
     write_json(json_file, summary)
-
-
-@app.command()
-def report(
-    run: RunArgument,
-    data: Annotated[
-        Path | None, typer.Argument(help="Data set for the ranked strips.", show_default="the run's own")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="HTML file to write.", show_default="RUN/report.html")] = None,
-    queries: Annotated[int, typer.Option(min=0, help="Ranked strips to show; 0 for none.")] = 12,
-    device: DeviceOption = "auto",
-    cache_dir: CacheOption = None,
-) -> None:
-    """Write one self-contained HTML file: curves of the run and ranked strips of some queries.
-
-    Example: `resight report runs/crops`
-    """
-    from resight.strips import report_run
-
-    written = report_run(run, data, out, queries=queries, device=device, cache_dir=cache_dir)
-    console.print(f"wrote {written}")
 
 
 def say(text: str) -> None:

@@ -13,6 +13,7 @@ OURS = (
     *("recipe.toml", "log.jsonl", "tensorboard", "checkpoints"),
     *("model.safetensors", BEST_ON_TEST, BEST_BY_ESTIMATE, "summary.json", "report.html"),
     *("calibration.json", "reliability.svg", "audit"),
+    *("model.onnx", "model.xml", "model.bin", "model.torchscript", "boxmot.onnx"),
 )
 
 

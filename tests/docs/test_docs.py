@@ -39,7 +39,10 @@ def test_every_command_shown_has_the_flags_shown(page: str, line: str):
     name, *words = shlex.split(line.split("#", maxsplit=1)[0])[1:]
     if words and f"{name} {words[0]}" in COMMANDS:
         name = f"{name} {words.pop(0)}"
-    known = {flag for parameter in COMMANDS[name].params for flag in parameter.opts + parameter.secondary_opts}
+    command = COMMANDS[name]
+    if words and words[0] in getattr(command, "commands", {}):
+        command = command.commands[words.pop(0)]
+    known = {flag for parameter in command.params for flag in parameter.opts + parameter.secondary_opts}
     assert {word.split("=")[0] for word in words if word.startswith("--")} <= known | {"--help"}, page
 
 
