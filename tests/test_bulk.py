@@ -149,7 +149,9 @@ def test_a_call_killed_at_any_moment_loses_and_doubles_nothing(images: Path, run
     )  # fmt: skip
     assert found.returncode == 0, found.stderr
     assert int(found.stdout) >= 2, "some calls were killed"
-    assert same(tmp_path / "e.parquet", tmp_path / "whole.parquet")
+    table, whole = (pq.read_table(tmp_path / name) for name in ("e.parquet", "whole.parquet"))
+    assert table.drop(["embedding"]).equals(whole.drop(["embedding"]))
+    torch.testing.assert_close(rows_of(table), rows_of(whole), rtol=0, atol=1e-6)  # batches of 1 beside those of 5
     assert sorted(path.name for path in tmp_path.iterdir()) == ["e.parquet", "images", "whole.parquet"]
 
 

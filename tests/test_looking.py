@@ -68,6 +68,8 @@ def test_what_is_picked():
     many = picked(Facts(12_936, 6, own_first=0.8))
     assert (many["miner.across_cameras"], many["miner.k1"], many["miner.eps"]) == (False, 15, [0.7, 0.8])
     assert "miner.by_camera" not in many  # cameras are made use of all the same
+    asked = picked(Facts(12_936, 6, own_first=0.8, across_given=True))
+    assert (asked["miner.k1"], "miner.eps" in asked) == (5, False)
     three = picked(Facts(500, 3, own_first=0.8))
     assert (three["miner.across_cameras"], three["miner.k1"]) == (False, 11)
     assert "miner.eps" not in three

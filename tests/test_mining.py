@@ -117,8 +117,6 @@ def test_options_lie_between_their_ends():
         ("miner.refine=rank", "miner.refine must be one of none, ranks, adjacency"),
         ("miner.algorithm=mean", "no clustering algorithm named 'mean'"),
         ("memory.outliers=gone", "memory.outliers must be one of own, dropped"),
-        ("memory.rows=cluster", 'loss.name = "camera" tells rows of cameras apart and needs memory.rows = "camera"'),
-        ("miner.precision=bfloat16", "has no lists to make with miner.across_cameras"),
     ],
 )
 def test_settings_that_do_not_go_are_refused(override: str, words: str):
@@ -126,10 +124,30 @@ def test_settings_that_do_not_go_are_refused(override: str, words: str):
         load_recipe("auto", overrides=[override])
 
 
-def test_weights_need_rows_of_clusters():
-    weighed = ["miner.refine=ranks", "miner.refine_how=weigh", "memory.rows=instance", "train.per_identity=0"]
-    with pytest.raises(ConfigError, match='miner.refine_how = "weigh" weighs rows of clusters and needs memory.rows'):
-        load_recipe("auto", overrides=[*weighed, "loss.name=smlc"])
+WEIGHED = ("miner.refine=ranks", "miner.refine_how=weigh", "memory.rows=instance", "train.per_identity=0")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ((*WEIGHED, "loss.name=smlc"), 'miner.refine_how = "weigh" weighs rows of clusters and needs memory.rows'),
+        (("memory.rows=cluster",), 'loss.name = "camera" tells rows of cameras apart and needs memory.rows = "camera"'),
+        (("miner.precision=bfloat16", "miner.across_cameras=true"), "looks for neighbours of each camera in float32"),
+    ],
+)
+def test_a_new_run_refuses_settings_without_effect(
+    people: Path, tmp_path: Path, overrides: tuple[str, ...], words: str
+):
+    load_recipe("auto", overrides=overrides)  # a model that was trained so can still be opened
+    with pytest.raises(ConfigError, match=words):
+        train(people, tmp_path / "run", *overrides)
+    assert not (tmp_path / "run").exists()
+
+
+def test_lists_are_no_longer_than_the_user_asks(people: Path, tmp_path: Path):
+    train(people, tmp_path / "run", "train.epochs=1", "miner.across_cameras=false", "miner.k1=3")
+    options = load_recipe(str(tmp_path / "run" / "recipe.toml")).miner.options
+    assert (options["k1"], options["k2"]) == (3, 3)
 
 
 def test_clusters_are_the_same_from_lists_looked_for_in_bfloat16(people: Path, tmp_path: Path):

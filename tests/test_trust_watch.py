@@ -140,12 +140,20 @@ def test_a_resumed_run_goes_on_waiting_and_choosing(
         estimates(*told[at + (not before) :])
         summary = train(people, out, resume=True)
         assert (summary["kept_epoch"], summary["epochs"]) == (whole["kept_epoch"], whole["epochs"]) == (2, 4)
-        assert equal(weights(out), weights(tmp_path / "whole"))
+        assert equal(
+            *(read_tensors(run / "checkpoints" / "epoch-00004.safetensors")[0] for run in (out, tmp_path / "whole"))
+        )
         ours, theirs = ({e["epoch"]: e for e in events(x, "trust")} for x in (out, tmp_path / "whole"))
         assert {k: e["labels_kept"] for k, e in ours.items() if "labels_kept" in e} == {
             k: e["labels_kept"] for k, e in theirs.items() if "labels_kept" in e
         }
         assert [e.get("steady") for e in ours.values()] == [e.get("steady") for e in theirs.values()]
+
+
+def test_epochs_without_labels_decide_nothing(people: Path, tmp_path: Path, estimates):
+    estimates(0.9, 0.8, 0.7, 0.3, 0.2, 0.4)
+    summary = train(people, tmp_path / "run", BEST, "train.warmup_epochs=2", "trust.patience=2")
+    assert (summary["kept_epoch"], summary["epochs"]) == (5, 5)
 
 
 def test_the_kept_model_must_be_there_to_go_on(
@@ -166,6 +174,7 @@ def test_the_kept_model_must_be_there_to_go_on(
     [
         ((BEST, "trust.every=0"), 'trust.keep = "best" goes by the estimate, so trust.every must be 1 or more, got 0'),
         (("trust.patience=3", "trust.every=0"), "trust.patience goes by the estimate"),
+        (("trust.patience=5",), "trust.patience = 5 never ends a run of 5 epochs that is measured each 1"),
         (("trust.keep=first",), "trust.keep must be one of last, best, got 'first'"),
         ((BEST, "evaluate.keep_best_on_test_rank1=true"), "both choose the model; set one of them"),
     ],

@@ -70,6 +70,9 @@ def summarise(out: Path) -> dict[str, Any]:
     estimates = [e for e in events if e["event"] == "trust" and "estimate" in e]
     if estimates:
         summary["estimate_without_labels"] = {"epoch": estimates[-1]["epoch"], "estimate": estimates[-1]["estimate"]}
+    stopped = [e for e in events if e["event"] == "stopped"]
+    if stopped:
+        summary["stopped_after"] = stopped[-1]["epoch"]
     if start.get("choices"):
         summary["picked"] = start["choices"]
     if start.get("caveats"):
@@ -83,7 +86,7 @@ def summarise(out: Path) -> dict[str, Any]:
         chosen = read_header(out / BEST_BY_ESTIMATE)[CHOSEN]
         summary |= {"kept_epoch": chosen["epoch"], "estimate_without_labels": chosen}
         if scores:
-            summary |= {"last_epoch": summary["trained"], "trained": scores[chosen["epoch"]]}
+            summary |= {"last_epoch": summary["trained"], "trained": scores.get(chosen["epoch"])}
     write_text(out / "summary.json", json.dumps(summary, indent=2) + "\n")
     return summary
 

@@ -14,7 +14,7 @@ from resight.by_camera import standardise_by_camera
 from resight.config import Recipe, TrainConfig, options_at
 from resight.constraints import find_constraints
 from resight.embed import embed
-from resight.looking import LOOKED_AT, Chosen, Facts, all_choices, own_camera_first, without
+from resight.looking import LOOKED_AT, Choice, Chosen, Facts, all_choices, own_camera_first, without
 from resight.losses import LOSSES
 from resight.miners import MINERS
 from resight.placement import place_memory
@@ -46,6 +46,7 @@ def look(
         own_first=own_first,
         tall=recipe.input.height_width[0] > recipe.input.height_width[1],
         across=bool(recipe.miner.options.get("across_cameras")),
+        across_given=any(text.partition("=")[0].strip() == "miner.across_cameras" for text in given),
         gpu=device.type != "cpu",
     )
     tables = as_tables(recipe)
@@ -54,9 +55,14 @@ def look(
         for choice in without(all_choices(facts), given)
         if choice.name in tables[choice.section]  # the user may have named another miner, which has no such setting
     ]
+    settled = parse_recipe(tables, overrides=[choice.override for choice in picked])
+    options = settled.miner.options
+    if options.get("k2", 0) > options.get("k1", 0) and not options.get("across_cameras"):
+        picked += without([Choice("miner.k2", options["k1"], "no more than k1")], given)
+        settled = parse_recipe(tables, overrides=[choice.override for choice in picked])
     for choice in picked:
         say(f"picked {choice}")
-    return parse_recipe(tables, overrides=[choice.override for choice in picked]), [str(choice) for choice in picked]
+    return settled, [str(choice) for choice in picked]
 
 
 def build_parts(

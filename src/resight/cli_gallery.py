@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -251,7 +252,7 @@ def import_command(
     cli.say(f"added {added.new:,} entries to {gallery}, {added.known:,} were there; it holds {total:,} now")
 
 
-GALLERY_COMMANDS = {
+GALLERY_COMMANDS: dict[str, Callable[..., None]] = {
     "stats": stats_command,
     "delete": delete_command,
     "compact": compact_command,

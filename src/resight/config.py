@@ -266,30 +266,48 @@ class Recipe:
         for key in ("once_per_camera", "across_cameras"):
             if self.miner.options.get(key) and self.miner.schedule != "epoch":
                 raise ConfigError(f'miner.{key} needs miner.schedule = "epoch", got "{self.miner.schedule}"; set both')
-        if self.miner.precision == "bfloat16" and self.miner.options.get("across_cameras"):
-            raise ConfigError(
-                'miner.precision = "bfloat16" has no lists to make with miner.across_cameras = true; set the one to '
-                '"float32" or the other to false'
-            )
-        if self.miner.refine != "none" and self.miner.refine_how == "weigh" and self.memory.rows == "instance":
-            raise ConfigError(
-                'miner.refine_how = "weigh" weighs rows of clusters and needs memory.rows = "cluster" or "camera", '
-                'got "instance"; set that, or "drop" or "split"'
-            )
         if self.train.per_identity and self.memory.rows == "instance":
             raise ConfigError(
                 f'train.per_identity = {self.train.per_identity} needs memory.rows = "cluster" or "camera", got '
                 '"instance"; set both'
             )
-        if self.loss.name == "camera" and self.memory.rows != "camera":
-            raise ConfigError(
-                f'loss.name = "camera" tells rows of cameras apart and needs memory.rows = "camera", got '
-                f'"{self.memory.rows}"; set that, or loss.name = "infonce"'
-            )
         if self.trust.keep == "best" and self.evaluate.keep_best_on_test_rank1:
             raise ConfigError(
                 'trust.keep = "best" and evaluate.keep_best_on_test_rank1 both choose the model; set one of them'
             )
+
+
+def refuse_without_effect(recipe: Recipe) -> None:
+    """Refuse settings of a new run that would change nothing; a model that was trained with them can still be opened.
+
+    Raises:
+        ConfigError: as said.
+    """
+    miner, rows = recipe.miner, recipe.memory.rows
+    if miner.precision == "bfloat16" and miner.options.get("across_cameras"):
+        raise ConfigError(
+            'miner.precision must be "float32" with miner.across_cameras = true, which looks for neighbours of each '
+            'camera in float32 always, got "bfloat16"; set one of them otherwise'
+        )
+    if miner.refine != "none" and miner.refine_how == "weigh" and rows == "instance":
+        raise ConfigError(
+            'miner.refine_how = "weigh" weighs rows of clusters and needs memory.rows = "cluster" or "camera", '
+            'got "instance"; set that, or "drop" or "split"'
+        )
+    if recipe.loss.name == "camera" and rows != "camera":
+        raise ConfigError(
+            f'loss.name = "camera" tells rows of cameras apart and needs memory.rows = "camera", got "{rows}"; set '
+            'that, or loss.name = "infonce"'
+        )
+    measured = (
+        range(1, recipe.train.epochs + 1)[recipe.trust.every - 1 :: recipe.trust.every] if recipe.trust.every else ()
+    )
+    if recipe.trust.patience and len(measured) <= recipe.trust.patience:
+        raise ConfigError(
+            f"trust.patience = {recipe.trust.patience} never ends a run of {recipe.train.epochs} epochs that is "
+            f"measured each {recipe.trust.every}: fewer measurements must be waited for than there are; lower "
+            "trust.every or trust.patience"
+        )
 
 
 def progress_at(epoch: int, epochs: int) -> float:

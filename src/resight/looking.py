@@ -50,7 +50,8 @@ class Facts:
 
     `cameras`: how many are known. `tracklets`: images that are in one. `own_first`: share of images whose most similar
     one is of the own camera rather than among as many images of other cameras; None: less than two cameras. `tall`:
-    whether the network's input is. `across`: whether neighbours are looked for in each camera. `gpu`: whether training
+    whether the network's input is. `across`: whether neighbours are looked for in each camera; `across_given`: because
+    the user says so. `gpu`: whether training
     runs on one.
     """
 
@@ -60,6 +61,7 @@ class Facts:
     own_first: float | None = None
     tall: bool = True
     across: bool = True
+    across_given: bool = False
     gpu: bool = False
 
     @property
@@ -148,7 +150,7 @@ def choices(facts: Facts) -> list[Choice]:
                 else []
             ),
         ]
-    if facts.cameras == 2 and facts.across:
+    if facts.across and (facts.cameras == 2 or (facts.cameras > 2 and facts.across_given)):
         return [*picked, Choice("miner.k1", 5, "neighbours of each camera")]
     if facts.cameras > 2 and facts.across:
         why = (

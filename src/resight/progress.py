@@ -118,7 +118,7 @@ class ProgressListener:
         """Say why training ends before the last epoch."""
         self.console.print(
             f"stopped after epoch {record['epoch']} of {record['epochs']}: the estimate without labels has not risen "
-            f"above {record['highest_estimate']:.3f} for {record['measurements']} measurements",
+            f"above {record['highest_estimate']:.3f} in the last {record['measurements']} measured",
             highlight=False,
         )
 

@@ -27,7 +27,7 @@ from resight.checkpoint import (
     save_checkpoint,
     strip,
 )
-from resight.config import Recipe
+from resight.config import Recipe, refuse_without_effect
 from resight.constraints import refuse_other_constraints, tell
 from resight.data.camstyle import Styles, find_styles
 from resight.data.digests import content_digests, default_cache_dir
@@ -99,6 +99,8 @@ def run_training(
     test_set = open_first_test(dataset, size, cache_dir, **skipping)
     if request.recipe == LOOKING and not request.resume:
         recipe, extras["choices"] = look(recipe, seen(split, recipe), pixels, device, request.overrides, say)
+    if not request.resume:
+        refuse_without_effect(recipe)
     parts, place = build_parts(recipe, seen(split, recipe), pixels, device, (request.memory, request.out.parent))
     add_stripes(parts)  # before a checkpoint is loaded: they are of the start weights
     say(place)
@@ -183,7 +185,8 @@ def carry_out(
 
     def after_epoch(epoch: int) -> bool:
         trust.after(epoch)
-        due = epoch < epochs and not trust.has_enough and evaluation_is_due(recipe, epoch)
+        wanted = best is not None or not trust.has_enough  # the last epoch of all is scored below
+        due = epoch < epochs and wanted and evaluation_is_due(recipe, epoch)
         if due and best is not None:
             score(epoch)
         save_checkpoint(

@@ -32,8 +32,18 @@ def best_by_estimate(out: Path, recipe: Recipe, first_epoch: int) -> BestSoFar:
         recipe,
         value=lambda scores: float(scores["estimate"]),
         first_epoch=first_epoch,
-        expected=first_epoch > min(recipe.trust.every, recipe.train.epochs),
+        expected=any(counts(recipe, epoch) for epoch in range(1, first_epoch)),
     )
+
+
+def is_due(recipe: Recipe, epoch: int) -> bool:
+    """Whether the recipe asks for an estimate after `epoch`; 0 is before the first."""
+    return recipe.trust.every > 0 and (epoch % recipe.trust.every == 0 or epoch == recipe.train.epochs)
+
+
+def counts(recipe: Recipe, epoch: int) -> bool:
+    """Whether an epoch's estimate may decide anything: not before labels are mined."""
+    return is_due(recipe, epoch) and epoch > recipe.train.warmup_epochs
 
 
 class TrustWatch:
@@ -48,16 +58,11 @@ class TrustWatch:
         self.clusters: Tensor | None = None
         self.highest, self.not_risen = -1.0, 0
 
-    def is_due(self, epoch: int) -> bool:
-        """Whether the recipe asks for an estimate after `epoch`; 0 is before the first."""
-        every = self.parts.recipe.trust.every
-        return every > 0 and (epoch % every == 0 or epoch == self.parts.recipe.train.epochs)
-
     def after(self, epoch: int) -> None:
         """Measure and log, where it is due. Weights, modes and random numbers of the training stay as they are."""
-        if not self.is_due(epoch):
-            return
         parts = self.parts
+        if not is_due(parts.recipe, epoch):
+            return
         with torch.random.fork_rng(devices=[]):
             found, self.earlier = measure(
                 parts.result, parts.pixels, parts.camids.cpu(), earlier=self.earlier, precision=parts.precision
@@ -67,7 +72,7 @@ class TrustWatch:
         said: dict[str, Any] = {}
         if measured is not None:
             said = {"estimate": round(measured.value, 4), "rests_on": measured.rests_on}
-            if epoch > 0:  # the backbone as it came is no result of the run
+            if counts(parts.recipe, epoch):
                 self.consider(epoch, said)
         self.log.event("trust", epoch=epoch, **said, **found.record())
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import resources
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import quote
 
 from nicegui import run, ui
@@ -103,6 +103,12 @@ def notice(sentence: str) -> Element:
     return text("p", sentence).classes("notice")
 
 
+async def in_thread(work: Callable[..., Result], *given: Any) -> Result:
+    """Do in another thread what would hold up the pages."""
+    done = await run.io_bound(work, *given)
+    return cast(Result, done)  # NiceGUI gives None in its place only while it shuts down, when nobody looks any more
+
+
 async def with_progress(title: str, work: Callable[[Bar], Result]) -> Result | None:
     """Do long work in another thread and show how far it is; where it fails, show why and give None."""
     state: dict[str, Any] = {"title": title, "share": None}
@@ -123,7 +129,7 @@ async def with_progress(title: str, work: Callable[[Bar], Result]) -> Result | N
 
     timer = ui.timer(0.3, refresh)
     try:
-        result: Result = await run.io_bound(work, bar)
+        result = await in_thread(work, bar)
     except ResightError as error:
         alert(str(error))
         return None

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from nicegui import events, run, ui
+from nicegui import events, ui
 from nicegui.element import Element
 
 from resight.app.groups_page import found_groups
-from resight.app.layout import alert, asset, frame, image, link, notice, picture_address, text, with_progress
+from resight.app.layout import alert, asset, frame, image, in_thread, link, notice, picture_address, text, with_progress
 from resight.app.workplace import Workplace
 from resight.errors import ResightError
 from resight.pair_audit import Estimate
@@ -63,7 +63,7 @@ class ReviewPage:
     async def _source(self) -> Source | None:
         if self.purpose == DOUBTS:
             found = await found_groups(self.workplace)
-            return None if found is None else await run.io_bound(Doubts, found, self.group)
+            return None if found is None else await in_thread(Doubts, found, self.group)
         if self.workplace.measuring is not None:
             return self.workplace.measuring
         if self.workplace.audit_error:
@@ -121,7 +121,7 @@ class ReviewPage:
             self.question = None  # until it is saved, another press is of no question
             self.problem.clear()
             try:
-                await run.io_bound(self.queue.answer, question, SAID[what])
+                await in_thread(self.queue.answer, question, SAID[what])
             except ResightError as error:
                 self.question = question
                 with self.problem:
@@ -132,7 +132,7 @@ class ReviewPage:
     async def _undo(self) -> None:
         self.problem.clear()
         try:
-            taken: Decision | None = await run.io_bound(self.queue.undo)
+            taken: Decision | None = await in_thread(self.queue.undo)
         except ResightError as error:
             with self.problem:
                 alert(str(error))
@@ -149,7 +149,7 @@ class ReviewPage:
     async def _show_next(self) -> None:
         """Show the next pair, which no other open page asks."""
         others = {pair for client, pair in self.workplace.asked.items() if client != self.client.id}
-        coming: list[Question] = await run.io_bound(self.queue.next, AHEAD + len(others))
+        coming: list[Question] = await in_thread(self.queue.next, AHEAD + len(others))
         coming = [question for question in coming if question.pair not in others]
         await self._show(coming[0] if coming else None, coming[1:])
 
@@ -194,12 +194,12 @@ class ReviewPage:
             text("button", "Undo").props("type=button data-answer=undo")
 
     async def _skipped_again(self) -> None:
-        await run.io_bound(self.workplace.store.ask_skipped_again, self.purpose)
+        await in_thread(self.workplace.store.ask_skipped_again, self.purpose)
         await self._show_next()
 
     async def _progress(self) -> None:
         """Say how far it is, and what the answers say so far."""
-        known = await run.io_bound(self.queue.known)
+        known = await in_thread(self.queue.known)
         done, skipped = answered(known), sum(same is None for same in known.values())
         total = len(self.queue.source)
         of = f"{done:,} of {total:,} pairs answered" if self.purpose == MEASURE else f"{done:,} doubtful pairs answered"
@@ -217,7 +217,7 @@ class ReviewPage:
         try:
             while self.stale:
                 self.stale = False
-                found: Estimate | None = await run.io_bound(lambda: source.estimate(self.queue.known()))
+                found: Estimate | None = await in_thread(lambda: source.estimate(self.queue.known()))
                 for label, words in zip(self.figures, sentences(source, found), strict=True):
                     label.set_text(words)
         finally:

@@ -3,12 +3,12 @@
 from typing import Any
 from urllib.parse import urlencode
 
-from nicegui import events, run, ui
+from nicegui import events, ui
 from nicegui.element import Element
 from PIL import Image
 
 from resight.app.api import where_of
-from resight.app.layout import alert, frame, image, link, notice, picture_address, text
+from resight.app.layout import alert, frame, image, in_thread, link, notice, picture_address, text
 from resight.app.uploads import MOST_BYTES, too_large
 from resight.app.workplace import Workplace
 from resight.errors import ResightError
@@ -39,7 +39,7 @@ class SearchPage:
             if self.workplace.gallery is None:
                 self._without_gallery()
                 return
-            stats = await run.io_bound(lambda: self.workplace.stats)
+            stats = await in_thread(lambda: self.workplace.stats)
             text("p", f"{stats['entries']:,} images can be searched.").classes("muted")
             with ui.element("div").classes("ask"):
                 self._upload()
@@ -50,7 +50,7 @@ class SearchPage:
                 await self._search_like()
             else:
                 with self.results:
-                    for sentence in await run.io_bound(self.workplace.explanation):
+                    for sentence in await in_thread(self.workplace.explanation):
                         notice(sentence)
 
     def _without_gallery(self) -> None:
@@ -99,7 +99,7 @@ class SearchPage:
         event.sender.reset()  # type: ignore[attr-defined]
         data = await event.file.read()
         try:
-            queries, upload = await run.io_bound(self.workplace.image_query, data)
+            queries, upload = await in_thread(self.workplace.image_query, data)
         except ResightError as error:
             self._show_error(str(error))
             return
@@ -111,7 +111,7 @@ class SearchPage:
 
     async def _search_like(self) -> None:
         try:
-            self.queries, entry = await run.io_bound(self.workplace.entry_query, self.like)
+            self.queries, entry = await in_thread(self.workplace.entry_query, self.like)
         except ResightError as error:
             self._show_error(str(error))
             return
@@ -136,7 +136,7 @@ class SearchPage:
             return
         try:
             where = where_of(*(self.filters[name] for name in ("camera", "after", "before", "type", "source")))
-            answer: Answer = await run.io_bound(self._found, where)
+            answer: Answer = await in_thread(self._found, where)
         except ResightError as error:
             self._show_error(str(error))
             return

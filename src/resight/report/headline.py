@@ -26,6 +26,7 @@ def facts(history: History) -> list[tuple[str, str]]:
         "Started": _moment(start),
         "Estimate without labels": _last_estimate(history),
         "Model kept": f"that of epoch {kept}" if (kept := history.summary.get("kept_epoch")) else None,
+        "Ended early": f"after epoch {end}" if (end := history.summary.get("stopped_after")) else None,
         "Version": _with_aside("resight" if "version" in start else None, start.get("version")),
         "Command": start.get("command"),
     }
@@ -33,7 +34,9 @@ def facts(history: History) -> list[tuple[str, str]]:
 
 
 def _last_estimate(history: History) -> str:
+    kept = history.summary.get("kept_epoch")  # where one was chosen, its estimate and not the last
     found = [(record["epoch"], value) for record in history.trust if (value := number(record, "estimate")) is not None]
+    found = [pair for pair in found if pair[0] == kept] or found
     return f"{found[-1][1]:.3f} after epoch {found[-1][0]} (0 to 1, no mAP: docs/trust.md)" if found else ""
 
 
