@@ -89,6 +89,7 @@ def test_pictures_travel_as_text_with_absolute_paths(tmp_path: Path, monkeypatch
 
 
 def test_the_last_line_of_a_trace_is_the_reason():
+    assert root_cause(RuntimeError("Traceback\nThe actor died. Some causes are: (1) memory.")) == "The actor died"
     assert root_cause(RuntimeError("Traceback\n  File x\nMemoryError: all of it\n")) == "MemoryError: all of it"
     assert root_cause(RuntimeError()) == "RuntimeError"
 

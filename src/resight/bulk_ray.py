@@ -80,7 +80,7 @@ def imported() -> Any:
         ConfigError: it is not installed.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # Read when Ray is imported; log_to_driver alone leaves its notes on tasks that end with their workers.
+    # Read when Ray is imported; log_to_driver alone leaves its notes on workers that died.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
     try:
         import ray
@@ -166,8 +166,9 @@ def results(ray: Any, pending: Sequence[Block], weights: Any, work: Work, share:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    for handler in logging.getLogger("ray.data").handlers:
+        if isinstance(handler, logging.StreamHandler):  # its file in Ray's own folder keeps everything
+            handler.setLevel(logging.CRITICAL)
     tables = [pa.table({"name": [block.name], "pictures": [packed(block.split.pictures)]}) for block in pending]
     with warnings.catch_warnings():
         # Without a bound on restarts a block that kills its worker would be tried for ever, and up to Ray 2.63 only
@@ -227,6 +228,6 @@ class RayWorker:
 
 
 def root_cause(error: BaseException) -> str:
-    """Give the last line that says something: Ray's messages begin with traces."""
+    """Give the first sentence of the last line: Ray's messages begin with traces and end with advice."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    return lines[-1].partition(". ")[0].rstrip(".") if lines else type(error).__name__
