@@ -3,11 +3,11 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: setup demo test lint bench check clean
+.PHONY: setup demo test test-all lint bench check clean
 .DEFAULT_GOAL := help
 
 help:  ## show the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
 # The constraints pin torch: left to itself it may bring gigabytes of CUDA packages that a CPU has no use for.
 $(BIN)/.installed: pyproject.toml constraints.txt
@@ -24,6 +24,9 @@ demo: setup  ## draw people, train on them without labels, evaluate, write a rep
 
 test: setup  ## run the tests
 	$(BIN)/python -m pytest
+
+test-all: setup  ## run the tests, those that start a local Ray too
+	$(BIN)/python -m pytest -m ''
 
 lint: setup  ## check style and types
 	$(BIN)/ruff check .

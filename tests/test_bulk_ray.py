@@ -94,6 +94,7 @@ def test_the_last_line_of_a_trace_is_the_reason():
     assert root_cause(RuntimeError()) == "RuntimeError"
 
 
+@pytest.mark.slow
 def test_the_table_is_that_of_one_machine_and_broken_images_are_left_out(
     two_workers: None, people: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -117,6 +118,7 @@ def test_the_table_is_that_of_one_machine_and_broken_images_are_left_out(
     torch.testing.assert_close(*rows, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_workers_error_is_one_sentence_and_nothing_is_printed(
     two_workers: None, people: Path, run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):
@@ -149,6 +151,7 @@ embed_to_parquet(EmbedRequest(run, data, out, device="cpu", engine="ray", worker
 """
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_the_middle_is_taken_up_with_the_parts_that_it_left(
     two_workers: None, people: Path, run: Path, tmp_path: Path
 ):
