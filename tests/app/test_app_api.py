@@ -2,7 +2,9 @@
 
 import csv
 import io
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from resight.app import guard  # noqa: E402
 from resight.app.api import make_app  # noqa: E402
 from resight.app.workplace import AppRequest, Workplace  # noqa: E402
 from resight.errors import ConfigError, GalleryError  # noqa: E402
+from resight.pair_answers import read_answers, write_answers  # noqa: E402
 from resight.review.store import Decision  # noqa: E402
 
 # The client library's own, on closing.
@@ -256,3 +259,16 @@ def test_the_command_refuses_a_weak_token_before_it_opens_anything(tmp_path: Pat
     command.command()(app_command)
     done = CliRunner().invoke(command, [str(tmp_path / "no run"), "--token", "short"])
     assert isinstance(done.exception, ConfigError) and "--token" in str(done.exception)
+
+
+def test_drawing_more_pairs_takes_no_answer_away_that_was_given_elsewhere(run: Path, tmp_path: Path):
+    mine = shutil.copytree(run, tmp_path / "run")
+    with Workplace(AppRequest(mine, device="cpu", state=tmp_path / "r.sqlite")) as place:
+        measuring = place.draw(lambda title: lambda done, total: None, 6)
+        file = measuring.audit.pairs_file
+        first, *others = read_answers(file)
+        place.store.record(Decision(measuring.pairs[0], None, measuring.purpose))  # skipped here
+        write_answers(file, [replace(first, same=True), *others])  # and answered there
+        place.draw(lambda title: lambda done, total: None, 10)
+    now = {answer.pair: answer.same for answer in read_answers(file)}
+    assert len(now) == 10 and now[first.pair] is True

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from resight.gallery import Entry, Gallery, Where
 from resight.gallery.index import as_tensor, torch_rows
 from resight.gallery.queries import Queries
 from resight.gallery.searching import Answer, Judge, SearchRequest, explain, make_judge, search
+from resight.pair_answers import read_answers
 from resight.prepare import choose_device
 from resight.review.exporting import answers_csv
 from resight.review.found import FoundGroups, group_gallery
@@ -208,9 +209,12 @@ class Workplace:
         )
         with self._preparing:
             if self.measuring is not None and pairs is not None:  # what is drawn next depends on what is known
-                names = zip(self.measuring.pairs, self.measuring.audit.answers, strict=True)
-                known = {**self.measuring.known(), **latest(self.store.decisions(self.measuring.purpose))}
-                self.measuring.audit.with_answers({answer.pair: known.get(pair) for pair, answer in names})
+                audit, given = self.measuring.audit, latest(self.store.decisions(self.measuring.purpose))
+                names = zip(self.measuring.pairs, audit.answers, strict=True)
+                said = {answer.pair: given.get(pair) for pair, answer in names}
+                # The file may hold answers that were given elsewhere meanwhile; a skip takes none of them away.
+                now = replace(audit, answers=read_answers(audit.pairs_file))
+                now.with_answers({pair: same for pair, same in said.items() if same is not None})
             self.measuring = Measuring(prepare_audit(request, lambda text: None, bar))
             return self.measuring
 
