@@ -144,12 +144,6 @@ def test_a_new_run_refuses_settings_without_effect(
     assert not (tmp_path / "run").exists()
 
 
-def test_lists_are_no_longer_than_the_user_asks(people: Path, tmp_path: Path):
-    train(people, tmp_path / "run", "train.epochs=1", "miner.across_cameras=false", "miner.k1=3")
-    options = load_recipe(str(tmp_path / "run" / "recipe.toml")).miner.options
-    assert (options["k1"], options["k2"]) == (3, 3)
-
-
 def test_clusters_are_the_same_from_lists_looked_for_in_bfloat16(people: Path, tmp_path: Path):
     for precision in ("float32", "bfloat16"):
         settings = ("miner.across_cameras=false", f"miner.precision={precision}", "train.epochs=2")

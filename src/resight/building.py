@@ -14,7 +14,7 @@ from resight.by_camera import standardise_by_camera
 from resight.config import Recipe, TrainConfig, options_at
 from resight.constraints import find_constraints
 from resight.embed import embed
-from resight.looking import LOOKED_AT, Choice, Chosen, Facts, all_choices, own_camera_first, without
+from resight.looking import LOOKED_AT, Chosen, Facts, all_choices, own_camera_first, without
 from resight.losses import LOSSES
 from resight.miners import MINERS
 from resight.placement import place_memory
@@ -56,10 +56,6 @@ def look(
         if choice.name in tables[choice.section]  # the user may have named another miner, which has no such setting
     ]
     settled = parse_recipe(tables, overrides=[choice.override for choice in picked])
-    options = settled.miner.options
-    if options.get("k2", 0) > options.get("k1", 0) and not options.get("across_cameras"):
-        picked += without([Choice("miner.k2", options["k1"], "no more than k1")], given)
-        settled = parse_recipe(tables, overrides=[choice.override for choice in picked])
     for choice in picked:
         say(f"picked {choice}")
     return settled, [str(choice) for choice in picked]
