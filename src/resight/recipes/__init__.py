@@ -173,6 +173,8 @@ def coerce(key: str, value: Any, default: Any) -> Any:
         value = float(value) if good else value
     elif isinstance(default, tuple) or key == "input.size":
         good = isinstance(value, list | tuple) or (isinstance(value, str) and key == "input.size")
+        if good and isinstance(default, tuple) and default:
+            value = tuple(coerce(key, entry, default[0]) for entry in value)
         value = tuple(value) if isinstance(value, list) else value
     elif isinstance(default, Mapping):
         good = isinstance(value, Mapping)
