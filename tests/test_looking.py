@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from resight.building import seen_once_as_given, shorter_k2
 from resight.looking import Choice, Facts, all_choices, first_choices, own_camera_first, without
 from resight.recipes import load_recipe, parse_recipe, read_tables
 
@@ -73,6 +74,10 @@ def test_what_is_picked():
     three = picked(Facts(500, 3, own_first=0.8))
     assert (three["miner.across_cameras"], three["miner.k1"]) == (False, 11)
     assert "miner.eps" not in three
+    told = picked(Facts(640, 2, own_first=0.8, once=True))
+    assert (told["miner.once_per_camera"], told["miner.k1"], told["train.epochs"]) == (True, 2, 12)
+    untold = picked(Facts(734, 2, own_first=0.58, once=False))
+    assert ("miner.once_per_camera" in untold, untold["miner.k1"], untold["train.epochs"]) == (False, 5, 30)
     alone = picked(Facts(640))
     assert (alone["miner.across_cameras"], alone["miner.by_camera"], alone["miner.k1"]) == (False, False, 11)
     assert picked(Facts(640, gpu=True))["backbone.name"] == "resnet50"
@@ -105,3 +110,26 @@ def test_a_number_may_change_over_the_epochs(tmp_path: Path):
     fixed = load_recipe("auto", overrides=["miner.eps=0.7", "loss.temperature=[0.2, 0.05]"])
     assert fixed.miner.options["eps"] == 0.7
     assert fixed.loss.options["temperature"] == (0.2, 0.05)
+
+
+@pytest.mark.parametrize(
+    ("given", "once"),
+    [
+        ([], None),
+        (["miner.once_per_camera=true"], True),
+        (["miner.once_per_camera=false"], False),
+        (["miner.algorithm=dbscan"], False),  # which could not keep to it
+        (["miner.algorithm=average"], None),
+    ],
+)
+def test_what_the_user_says_of_cameras_decides(given: list[str], once: bool | None):
+    assert seen_once_as_given(load_recipe("auto", overrides=given), given) is once
+
+
+def test_k2_fits_lists_that_the_user_made_shorter():
+    recipe = load_recipe("auto", overrides=["miner.k1=4"])
+    one_list = [Choice("miner.across_cameras", False, "one camera")]
+    assert [choice.override for choice in shorter_k2(recipe, one_list)] == ["miner.k2=4"]
+    assert shorter_k2(recipe, []) == []  # 4 of each camera are 8 or more
+    assert shorter_k2(load_recipe("auto"), one_list) == []
+    assert shorter_k2(load_recipe("gsmlp"), one_list) == []

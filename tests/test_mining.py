@@ -201,9 +201,9 @@ def test_a_run_is_repeated_from_its_own_recipe(people: Path, tmp_path: Path):
 def test_a_resumed_run_is_the_whole_run(people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     settings = ("train.average=0.8", "memory.damping=0.3")
     train(people, tmp_path / "whole", *settings)
-    from resight import run
+    from resight import course
 
-    kept = run.save_checkpoint
+    kept = course.save_checkpoint
 
     def killed(folder: Path, epoch: int, *state: Any, **more: Any) -> Path:
         path = kept(folder, epoch, *state, **more)
@@ -211,10 +211,10 @@ def test_a_resumed_run_is_the_whole_run(people: Path, tmp_path: Path, monkeypatc
             raise KeyboardInterrupt
         return path
 
-    monkeypatch.setattr(run, "save_checkpoint", killed)
+    monkeypatch.setattr(course, "save_checkpoint", killed)
     with pytest.raises(KeyboardInterrupt):
         train(people, tmp_path / "cut", *settings)
-    monkeypatch.setattr(run, "save_checkpoint", kept)
+    monkeypatch.setattr(course, "save_checkpoint", kept)
     request = TrainRequest(data=people, recipe="auto", out=tmp_path / "cut", device="cpu", resume=True)
     run_training(request, say=quiet)
     assert equal(weights(tmp_path / "whole"), weights(tmp_path / "cut"))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from resight import run, trust_watch
+from resight import course, trust_watch
 from resight.artifacts import BEST_BY_ESTIMATE
 from resight.checkpoint import read_header, read_tensors, strip
 from resight.errors import CheckpointError, ConfigError
@@ -62,7 +62,7 @@ def events(out: Path, name: str) -> list[dict[str, Any]]:
 
 
 def killed_after(monkeypatch: pytest.MonkeyPatch, at: int, *, before: bool = False) -> None:
-    save = run.save_checkpoint
+    save = course.save_checkpoint
 
     def killed(folder: Path, epoch: int, *rest: Any, **more: Any) -> Path:
         if before and epoch == at:
@@ -72,7 +72,7 @@ def killed_after(monkeypatch: pytest.MonkeyPatch, at: int, *, before: bool = Fal
             raise KeyboardInterrupt
         return path
 
-    monkeypatch.setattr(run, "save_checkpoint", killed)
+    monkeypatch.setattr(course, "save_checkpoint", killed)
 
 
 def test_the_last_epoch_is_kept_unless_asked(people: Path, tmp_path: Path, estimates):
@@ -96,6 +96,21 @@ def test_the_model_of_the_highest_estimate_is_kept_and_scored(people: Path, tmp_
     assert read_header(out / "model.safetensors")["kind"] == "model"
     write_report(out, tmp_path / "report.html")
     assert "that of epoch 2" in (tmp_path / "report.html").read_text()
+
+
+def test_where_nothing_could_be_estimated_the_last_epoch_is_kept(
+    people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(trust_watch, "estimate", lambda found: None)
+    killed_after(monkeypatch, 3)
+    with pytest.raises(KeyboardInterrupt):
+        train(people, tmp_path / "run", BEST)
+    monkeypatch.undo()
+    monkeypatch.setattr(trust_watch, "estimate", lambda found: None)
+    summary = train(people, tmp_path / "run", resume=True)
+    assert (summary["epochs"], "kept_epoch" in summary) == (5, False)
+    last = read_tensors(tmp_path / "run" / "checkpoints" / "epoch-00005.safetensors")[0]
+    assert equal(weights(tmp_path / "run"), strip(last, "model/"))
 
 
 def test_what_is_kept_is_the_average_of_its_epoch(

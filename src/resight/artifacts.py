@@ -12,12 +12,13 @@ import torch
 
 from resight import __version__
 from resight.backbones import ReidModel, build_model
-from resight.checkpoint import read_header, read_tensors, sync, write_tensors
+from resight.checkpoint import read_header, read_tensors, write_tensors
 from resight.config import Recipe
 from resight.data.transforms import Normalisation
 from resight.errors import CheckpointError
 from resight.recipes import as_tables, parse_recipe
 from resight.runlog import read_events
+from resight.whole_files import replacing
 
 BEST_ON_TEST = "best-on-test.safetensors"
 """The best model so far of a run that selects on the test queries (docs/published_quirks.md)."""
@@ -82,7 +83,7 @@ def summarise(out: Path) -> dict[str, Any]:
     if start["recipe"]["evaluate"].get("keep_best_on_test_rank1"):
         best = read_header(out / BEST_ON_TEST)[SELECTED]
         summary |= {"kept_epoch": best.pop("epoch"), "last_epoch": summary["trained"], "trained": best}
-    if start["recipe"].get("trust", {}).get("keep") == "best":
+    if start["recipe"].get("trust", {}).get("keep") == "best" and (out / BEST_BY_ESTIMATE).exists():
         chosen = read_header(out / BEST_BY_ESTIMATE)[CHOSEN]
         summary |= {"kept_epoch": chosen["epoch"], "estimate_without_labels": chosen}
         if scores:
@@ -92,15 +93,13 @@ def summarise(out: Path) -> dict[str, Any]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a small file so that it holds either its old content or all of the new."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
+    """Write a small file so that it holds either its old content or all of the new.
+
+    Raises:
+        CheckpointError: it cannot be written, or the text is none that UTF-8 can hold.
+    """
+    with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        sync(temporary)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise CheckpointError(f"{path} could not be written ({error}); give another file") from error
 
 
 def save_model(path: Path, model: ReidModel, recipe: Recipe, precision: str, **more: Any) -> None:

@@ -2,7 +2,7 @@
 
 import copy
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from resight.by_camera import standardise_by_camera
 from resight.config import Recipe, TrainConfig, options_at
 from resight.constraints import find_constraints
 from resight.embed import embed
-from resight.looking import LOOKED_AT, Chosen, Facts, all_choices, own_camera_first, without
+from resight.looking import LOOKED_AT, Choice, Chosen, Facts, all_choices, own_camera_first, settings_of, without
 from resight.losses import LOSSES
 from resight.miners import MINERS
 from resight.placement import place_memory
@@ -46,7 +46,8 @@ def look(
         own_first=own_first,
         tall=recipe.input.height_width[0] > recipe.input.height_width[1],
         across=bool(recipe.miner.options.get("across_cameras")),
-        across_given=any(text.partition("=")[0].strip() == "miner.across_cameras" for text in given),
+        across_given="miner.across_cameras" in settings_of(given),
+        once=seen_once_as_given(recipe, given),
         gpu=device.type != "cpu",
     )
     tables = as_tables(recipe)
@@ -55,10 +56,27 @@ def look(
         for choice in without(all_choices(facts), given)
         if choice.name in tables[choice.section]  # the user may have named another miner, which has no such setting
     ]
+    if "miner.k1" in settings_of(given) and "miner.k2" not in settings_of(given):
+        picked += shorter_k2(recipe, picked)
     settled = parse_recipe(tables, overrides=[choice.override for choice in picked])
     for choice in picked:
         say(f"picked {choice}")
     return settled, [str(choice) for choice in picked]
+
+
+def seen_once_as_given(recipe: Recipe, given: Sequence[str]) -> bool | None:
+    """Tell what the user's settings say of whether each camera saw an identity once; None: nothing."""
+    if "miner.once_per_camera" in settings_of(given):
+        return bool(recipe.miner.options.get("once_per_camera"))
+    return None if recipe.miner.options.get("algorithm") == "average" else False  # no other one keeps to it
+
+
+def shorter_k2(recipe: Recipe, picked: Sequence[Choice]) -> list[Choice]:
+    """Pick a k2 that fits lists that the user made shorter; lists of k1 a camera are longer."""
+    options = dict(recipe.miner.options) | {choice.name: choice.value for choice in picked if choice.section == "miner"}
+    if "k2" not in options or options.get("across_cameras") or options["k2"] <= options["k1"]:
+        return []
+    return [Choice("miner.k2", options["k1"], f"lists of {options['k1']}, as you say")]
 
 
 def build_parts(

@@ -58,6 +58,11 @@ class BestSoFar:
             self.best = self.value(scores)
 
     @property
+    def any(self) -> bool:
+        """Whether there is one: some epoch has been considered."""
+        return self.path.exists()
+
+    @property
     def epoch(self) -> int:
         """Which epoch's model it is."""
         return int(read_header(self.path)[self.field]["epoch"])

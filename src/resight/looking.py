@@ -36,11 +36,7 @@ VOTES = 100
 """Least images that must be asked."""
 
 
-BELONGS_TO = {
-    "backbone.last_stride": "backbone.name",
-    "miner.once_per_camera": "miner.algorithm",
-    "miner.eps": "miner.algorithm",
-}
+BELONGS_TO = {"backbone.last_stride": "backbone.name", "miner.eps": "miner.algorithm"}
 """Settings that are picked for another one's value, and mean nothing with a value that the user gives that one."""
 
 
@@ -51,8 +47,8 @@ class Facts:
     `cameras`: how many are known. `tracklets`: images that are in one. `own_first`: share of images whose most similar
     one is of the own camera rather than among as many images of other cameras; None: less than two cameras. `tall`:
     whether the network's input is. `across`: whether neighbours are looked for in each camera; `across_given`: because
-    the user says so. `gpu`: whether training
-    runs on one.
+    the user says so. `once`: what the user says of whether each camera saw an identity once; None: nothing. `gpu`:
+    whether training runs on one.
     """
 
     images: int
@@ -62,11 +58,14 @@ class Facts:
     tall: bool = True
     across: bool = True
     across_given: bool = False
+    once: bool | None = None
     gpu: bool = False
 
     @property
     def seen_once(self) -> bool:
-        """Whether each camera seems to have seen an identity once."""
+        """Whether each camera seems to have seen an identity once, or did so by what the user says."""
+        if self.once is not None:
+            return self.once
         return self.own_first is not None and self.own_first <= SEEN_ONCE and not self.tracklets
 
 
@@ -137,7 +136,9 @@ def choices(facts: Facts) -> list[Choice]:
         why = "one camera" if facts.cameras else "no cameras known"
         picked += [Choice("miner.across_cameras", False, why), Choice("miner.by_camera", False, why)]
     if facts.seen_once:
-        why = f"each camera seems to have seen everybody once: {facts.own_first:.0%} find their like in the own camera"
+        why = "you say that each camera saw everybody once"
+        if facts.once is None:
+            why = f"each camera seems to have seen all once: {facts.own_first:.0%} find their like in the own camera"
         return [
             *picked,
             Choice("miner.once_per_camera", True, why),
@@ -171,9 +172,14 @@ def all_choices(facts: Facts) -> list[Choice]:
     return list({choice.key: choice for choice in (*first_choices(facts), *choices(facts))}.values())
 
 
+def settings_of(overrides: Iterable[str]) -> set[str]:
+    """Give the settings that overrides ("section.key=value") name."""
+    return {text.partition("=")[0].strip() for text in overrides}
+
+
 def without(picked: Iterable[Choice], given: Iterable[str]) -> list[Choice]:
     """Leave out what the user has set, and what was picked for something else than what the user has set."""
-    keys = {text.partition("=")[0].strip() for text in given}
+    keys = settings_of(given)
     return [choice for choice in picked if not keys & {choice.key, BELONGS_TO.get(choice.key)}]
 
 

@@ -11,24 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from resight import __version__
-from resight.artifacts import machine, save_model, summarise, write_text
-from resight.audit import PositivesAudit
+from resight.artifacts import machine, write_text
 from resight.building import add_stripes, build_parts, look
 from resight.checkpoint import (
     AVERAGE,
     checkpoints,
     load_checkpoint,
-    prefixed,
     read_header,
-    save_checkpoint,
     strip,
 )
 from resight.config import Recipe, refuse_without_effect
 from resight.constraints import refuse_other_constraints, tell
+from resight.course import Context, Course
 from resight.data.camstyle import Styles, find_styles
 from resight.data.digests import content_digests, default_cache_dir
 from resight.data.formats import read_dataset
@@ -44,13 +41,12 @@ from resight.prepare import (
     open_first_test,
     open_split,
 )
-from resight.quirks import best_on_test, caveats, check_can_select, with_gallery
+from resight.quirks import caveats, check_can_select, with_gallery
 from resight.recipes import as_tables, as_toml, parse_recipe, read_tables
 from resight.run_folder import check_folder, claimed, last_epoch
 from resight.runlog import Listener, RunLog, TensorBoardListener
 from resight.styled import add_styles, refuse_other_styles, refuse_style_leaks, wanted_styles, with_camstyle
-from resight.train import Hooks, Parts, evaluation_is_due, train
-from resight.trust_watch import TrustWatch, best_by_estimate
+from resight.train import Parts
 from resight.types import UNKNOWN_CAMID, Dataset, Split, UnlabelledImages
 
 
@@ -121,7 +117,7 @@ def run_training(
             else:
                 write_text(request.out / "recipe.toml", as_toml(parts.recipe))
                 log.event("start", **start_record(request, parts, dataset, test_set), **extras)
-            return carry_out(request, parts, Context(split, test_set, header, log), first_epoch, earlier)
+            return Course(request.out, parts, Context(split, test_set, header, log), first_epoch, earlier).run()
         except KeyboardInterrupt:
             log.event("interrupted", epoch=last_epoch(request.out))
             raise
@@ -155,79 +151,6 @@ def checked_data(
     return dataset, recipe, styles, extras
 
 
-@dataclass(frozen=True)
-class Context:
-    """What stands beside the parts during a run; identities live here, not in the parts."""
-
-    split: Split
-    test_set: TestImages | None
-    header: dict[str, Any]
-    log: RunLog
-
-
-def carry_out(
-    request: TrainRequest, parts: Parts, context: Context, first_epoch: int, earlier: Mapping[str, Tensor]
-) -> dict[str, Any]:
-    """Evaluate, train, evaluate, and write model and summary; `earlier`: what a checkpoint held beside the parts."""
-    log, recipe, epochs = context.log, parts.recipe, parts.recipe.train.epochs
-    on_test = recipe.evaluate.keep_best_on_test_rank1
-    best = best_on_test(request.out, recipe, first_epoch) if on_test else None
-    by_estimate = best_by_estimate(request.out, recipe, first_epoch) if recipe.trust.keep == "best" else None
-    trust = TrustWatch(parts, log, by_estimate)
-    trust.restore(earlier)
-
-    def score(epoch: int) -> None:
-        if context.test_set is not None:
-            result = context.test_set.evaluate(parts.result, precision=parts.precision, device=parts.device)
-            log.event("evaluation", epoch=epoch, **result.to_json())
-            if best is not None and epoch > 0:
-                best.consider(epoch, result.to_json(), parts.result, parts.precision)
-
-    def after_epoch(epoch: int) -> bool:
-        trust.after(epoch)
-        wanted = best is not None or not trust.has_enough  # the last epoch of all is scored below
-        due = epoch < epochs and wanted and evaluation_is_due(recipe, epoch)
-        if due and best is not None:
-            score(epoch)
-        save_checkpoint(
-            request.out / "checkpoints",
-            epoch,
-            parts.model,
-            parts.optimizer,
-            parts.memory,
-            context.header,
-            more=average_of(parts) | trust.state(),
-        )
-        if due and best is None:
-            score(epoch)
-        return not trust.has_enough
-
-    if first_epoch == 1:
-        score(0)
-        trust.after(0)
-    if not trust.has_enough:
-        watch, observed = audit_hooks(context.split, parts.device)
-        train(parts, Hooks(log, watch, observed, after_epoch), first_epoch=first_epoch)
-    last = last_epoch(request.out)
-    if trust.has_enough and last < epochs:
-        waited = {"highest_estimate": trust.highest, "measurements": trust.not_risen}
-        log.event("stopped", epoch=last, epochs=epochs, **waited)
-    score(last)  # here, so that a run killed after its last checkpoint is scored when it is resumed
-    if by_estimate is not None:
-        log.event("kept", epoch=by_estimate.epoch, estimate=by_estimate.best)
-        if by_estimate.epoch != last:
-            by_estimate.restore(parts.result)
-            score(by_estimate.epoch)
-    kept = best or by_estimate
-    if kept is None:
-        save_model(request.out / "model.safetensors", parts.result, recipe, parts.precision)
-    else:
-        kept.keep(request.out / "model.safetensors")
-    summary = summarise(request.out)
-    log.event("end", seconds=summary["seconds"], images_per_second=summary["images_per_second"])
-    return summary
-
-
 def seen(split: Split, recipe: Recipe) -> UnlabelledImages:
     """Give what training may see of a split."""
     images = split.unlabelled()
@@ -236,14 +159,6 @@ def seen(split: Split, recipe: Recipe) -> UnlabelledImages:
     # Moments go with the cameras: without them, images that two cameras took at once would seem one camera's.
     nowhere, never = (UNKNOWN_CAMID,) * len(images), (math.nan,) * len(images)
     return dataclasses.replace(images, camids=nowhere, timestamps=never)
-
-
-def audit_hooks(split: Split, device: torch.device) -> tuple[Any, Any]:
-    """Watch the mined positives where identities are known; do nothing elsewhere."""
-    if split.pids is None:
-        return (lambda index, positives: None), dict
-    audit = PositivesAudit(split.pids, device)
-    return audit.watch, audit.observed
 
 
 def requested_recipe(request: TrainRequest, dataset: Dataset | None) -> Recipe:
@@ -310,11 +225,6 @@ def resume_from(out: Path, parts: Parts, header: dict[str, Any]) -> dict[str, Te
     if parts.average is not None:
         parts.average.load_state_dict(strip(more, AVERAGE))
     return more
-
-
-def average_of(parts: Parts) -> dict[str, Tensor]:
-    """Give the averaged model's weights for a checkpoint; none where there is none."""
-    return {} if parts.average is None else prefixed(AVERAGE, parts.average.state_dict())
 
 
 def start_record(request: TrainRequest, parts: Parts, dataset: Dataset, test_set: TestImages | None) -> dict[str, Any]:

@@ -19,20 +19,27 @@ from resight.trust_labels import inside, labels_kept
 from resight.trust_lists import Neighbours
 from resight.trust_run import measure
 
+SO_FAR = "trust/so_far"
+"""Of a checkpoint: the highest estimate so far, and for how many measurements it has not risen."""
 
-def best_by_estimate(out: Path, recipe: Recipe, first_epoch: int) -> BestSoFar:
-    """Keep the best model so far by the estimate without labels.
+
+def best_by_estimate(out: Path, recipe: Recipe, first_epoch: int, earlier: Mapping[str, Tensor]) -> BestSoFar | None:
+    """Keep the best model so far by the estimate without labels, where the recipe asks for it.
+
+    `earlier`: what the checkpoint before `first_epoch` holds.
 
     Raises:
         CheckpointError: epochs before `first_epoch` were measured, and the best model of them is not there.
     """
+    if recipe.trust.keep != "best":
+        return None
     return BestSoFar(
         out / BEST_BY_ESTIMATE,
         CHOSEN,
         recipe,
         value=lambda scores: float(scores["estimate"]),
         first_epoch=first_epoch,
-        expected=any(counts(recipe, epoch) for epoch in range(1, first_epoch)),
+        expected=SO_FAR in earlier and float(earlier[SO_FAR][0]) >= 0,
     )
 
 
@@ -99,7 +106,7 @@ class TrustWatch:
 
     def state(self) -> dict[str, Tensor]:
         """Give what the next measurements need of the earlier ones, for a checkpoint."""
-        tensors = {"trust/so_far": torch.tensor([self.highest, self.not_risen], dtype=torch.float64)}
+        tensors = {SO_FAR: torch.tensor([self.highest, self.not_risen], dtype=torch.float64)}
         if self.earlier is not None:
             tensors |= {f"trust/{field.name}": getattr(self.earlier, field.name) for field in fields(Neighbours)}
         if self.clusters is not None:
@@ -108,9 +115,9 @@ class TrustWatch:
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Take up what `state` gave."""
-        if "trust/so_far" not in tensors:
+        if SO_FAR not in tensors:
             return
-        highest, not_risen = tensors["trust/so_far"].tolist()
+        highest, not_risen = tensors[SO_FAR].tolist()
         self.highest, self.not_risen = highest, int(not_risen)
         self.clusters = tensors.get("trust/clusters")
         if "trust/index" in tensors:
