@@ -192,7 +192,7 @@ def test_the_best_so_far_survives_a_kill_at_any_time(people: Path, tmp_path: Pat
 def test_an_epoch_is_scored_before_its_checkpoint_so_that_none_is_passed_over(
     people: Path, tmp_path: Path, faked_rank1, monkeypatch: pytest.MonkeyPatch
 ):
-    from resight import run as module
+    from resight import course as module
 
     out = tmp_path / "run"
     faked_rank1([0.1, 0.3, 0.8])

@@ -2,7 +2,7 @@
 
 import copy
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,19 +13,19 @@ from resight.backbones import ReidModel, build_model
 from resight.by_camera import standardise_by_camera
 from resight.config import Recipe, TrainConfig, options_at
 from resight.constraints import find_constraints
+from resight.data.pixels import Chosen
 from resight.embed import embed
-from resight.looking import LOOKED_AT, Choice, Chosen, Facts, all_choices, own_camera_first, settings_of, without
+from resight.looking import LOOKED_AT, Choice, Facts, all_choices, own_camera_first, settings_of, without
 from resight.losses import LOSSES
 from resight.miners import MINERS
 from resight.placement import place_memory
 from resight.prepare import choose_precision
+from resight.progress import Say
 from resight.recipes import as_tables, parse_recipe
 from resight.storage import Rows
 from resight.stripes import embed_stripes, stripe_dim
 from resight.train import Parts
 from resight.types import UNKNOWN_CAMID, UNKNOWN_TRACKLET, Loss, Miner, UnlabelledImages
-
-Say = Callable[[str], None]
 
 
 def look(

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from resight.by_camera import standardise_by_camera
-from resight.data.pixels import PixelSource
 from resight.storage import Rows
 from resight.types import UNKNOWN_CAMID
 
@@ -95,21 +94,6 @@ class Choice:
 
     def __str__(self) -> str:
         return f"{self.override} ({self.reason})"
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """Some images of a source of pixels, as a source."""
-
-    pixels: PixelSource
-    index: Int[Tensor, " m"]
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def batch(self, index: Int[Tensor, " b"]) -> UInt8[Tensor, "b 3 h w"]:
-        """Give the images at `index`, as stored."""
-        return self.pixels.batch(self.index[index])
 
 
 def first_choices(facts: Facts) -> list[Choice]:

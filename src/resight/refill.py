@@ -1,6 +1,7 @@
-"""The memory's refill as the published code does it: see docs/published_quirks.md."""
+"""Embedding augmented images: for the memory's refill as published (docs/published_quirks.md), or as views."""
 
 from collections.abc import Iterator
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -19,10 +20,12 @@ def embed_augmented(
     *,
     batch_size: int,
     precision: str = "float32",
+    which: Literal["train", "test"] = "train",
 ) -> Iterator[Float[Tensor, "b d"]]:
     """Embed every image, augmented, in the modes that the model's parts are in; float32 unit rows, batch by batch.
 
-    In train mode BatchNorm uses each batch's own statistics and changes its running ones. Images come in plain order.
+    `which`: the model's output. In train mode BatchNorm uses each batch's own statistics and changes its running ones.
+    Images come in plain order.
     """
     device = next(model.parameters()).device
     for index in plain_batches(len(pixels), batch_size):
@@ -31,7 +34,7 @@ def embed_augmented(
         params = draw_augmentation(augmentation, len(index), (height, width), generator)
         images = augment(raw.to(device, non_blocking=True), params, model.normalisation)
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-            embeddings = model(images).train
+            embeddings = getattr(model(images), which)
         yield embeddings.float()
 
 

@@ -1,13 +1,16 @@
 """The indicators of `trust` for a model and images: some of them embedded once more, under a drawn augmentation."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from resight.backbones import ReidModel
-from resight.data.pixels import PixelSource
-from resight.data.transforms import AugmentConfig, augment, draw_augmentation
+from resight.data.pixels import Chosen, PixelSource
+from resight.data.transforms import AugmentConfig
 from resight.embed import embed, in_eval_mode
+from resight.refill import embed_augmented
 from resight.trust import Indicators, asked, indicators
 from resight.trust_lists import Neighbours
 
@@ -33,17 +36,14 @@ def embed_views(
 
     The test output, on the CPU, as `embed` gives the plain images. Every module's mode is as before afterwards.
     """
+    if not len(index):
+        return torch.empty(0, model.dim)
     generator = torch.Generator().manual_seed(seed)
-    place = next(model.parameters()).device
-    rows = torch.empty(len(index), model.dim)
+    how: dict[str, Any] = {"batch_size": batch_size, "precision": precision, "which": "test"}
     with in_eval_mode(model):
-        for at in torch.arange(len(index)).split(batch_size) if len(index) else ():
-            raw = pixels.batch(index[at])
-            params = draw_augmentation(augmentation, len(at), (raw.shape[2], raw.shape[3]), generator)
-            with torch.autocast(place.type, torch.bfloat16, enabled=precision == "bfloat16"):
-                images = augment(raw.to(place, non_blocking=True), params, model.normalisation)
-                rows[at] = model(images).test.float().cpu()
-    return rows
+        return torch.cat(
+            [rows.cpu() for rows in embed_augmented(model, Chosen(pixels, index), augmentation, generator, **how)]
+        )
 
 
 def measure(

@@ -34,6 +34,21 @@ class PixelSource(Protocol):
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """Some images of a source of pixels, as a source."""
+
+    pixels: PixelSource
+    index: Int[Tensor, " m"]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def batch(self, index: Int[Tensor, " b"]) -> UInt8[Tensor, "b 3 h w"]:
+        """Give the images at `index`, as stored."""
+        return self.pixels.batch(self.index[index])
+
+
+@dataclass(frozen=True)
 class PixelCache:
     """All images of a split at one size; row i is picture i.
 
@@ -72,6 +87,16 @@ class _Files:
     def bytes_needed(self) -> int:
         count, height, width, channels = self.shape
         return count * height * width * channels
+
+
+def broken_pictures(
+    broken: Sequence[tuple[int, str]], pictures: Sequence[Picture], *, of: str = "", others: str = ""
+) -> str:
+    """Say that some pictures are broken, `of` what they are and what became of the `others`; lists at most ten."""
+    return (
+        f"{len(broken)} of {len(pictures)} images{of and ' of ' + of} cannot be decoded{others and ', ' + others}; "
+        f"mend or remove them, or leave them out with --skip-broken:{listed_broken(broken, pictures)}"
+    )
 
 
 def listed_broken(broken: Sequence[tuple[int, str]], pictures: Sequence[Picture], *, most: int = 10) -> str:

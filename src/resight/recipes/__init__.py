@@ -68,6 +68,9 @@ def parse_recipe(tables: Mapping[str, Any], *, images: int | None = None, overri
     changes = [parse_override(text) for text in overrides]
     small = dict(tables.pop("small", {}))
     for section, key, value in changes:
+        if section == "small" and not small:
+            name = tables.get("name", "this one")
+            raise ConfigError(f"recipe {name} has no [small] settings, so small.{key} changes nothing; leave it out")
         if section == "small":
             small[key] = value
     below = small.pop("below", 0)
