@@ -68,6 +68,8 @@ def test_what_is_picked():
     assert "miner.once_per_camera" not in picked(Facts(734, 2, tracklets=100, own_first=0.58))
     many = picked(Facts(12_936, 6, own_first=0.8))
     assert (many["miner.across_cameras"], many["miner.k1"], many["miner.eps"]) == (False, 15, [0.7, 0.8])
+    assert many["backbone.frozen_stages"] == 3
+    assert "backbone.frozen_stages" not in picked(Facts(12_936, 6, gpu=True)) | picked(Facts(4_000, 6))
     assert "miner.by_camera" not in many  # cameras are made use of all the same
     asked = picked(Facts(12_936, 6, own_first=0.8, across_given=True))
     assert (asked["miner.k1"], "miner.eps" in asked) == (5, False)

@@ -11,7 +11,6 @@ import torch
 from resight.by_camera import standardise_by_camera
 from resight.cluster_constraints import keep_tracklets
 from resight.comparison import mix_weights
-from resight.config import options_at
 from resight.constraints import find_constraints
 from resight.errors import ConfigError
 from resight.mining import groups_of, joined
@@ -19,6 +18,7 @@ from resight.recipes import load_recipe
 from resight.report.page import write_report
 from resight.run import TrainRequest, run_training
 from resight.runlog import read_events
+from resight.schedules import options_at
 from resight.storage import DiskRows, Rows
 from resight.types import SparsePositives, UnlabelledImages
 from small_runs import equal, weights, write_people

@@ -11,7 +11,7 @@ import torch
 
 from resight.backbones import ReidModel, build_model
 from resight.by_camera import standardise_by_camera
-from resight.config import Recipe, TrainConfig, options_at
+from resight.config import Recipe, TrainConfig
 from resight.constraints import find_constraints
 from resight.data.pixels import Chosen
 from resight.embed import embed
@@ -22,6 +22,7 @@ from resight.placement import place_memory
 from resight.prepare import choose_precision
 from resight.progress import Say
 from resight.recipes import as_tables, parse_recipe
+from resight.schedules import options_at
 from resight.storage import Rows
 from resight.stripes import embed_stripes, stripe_dim
 from resight.train import Parts

@@ -7,6 +7,7 @@ from typing import Any
 from resight.backbones import BackboneConfig
 from resight.data.transforms import AugmentConfig
 from resight.errors import ConfigError
+from resight.schedules import between
 
 SCHEDULES = ("batch", "epoch")
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -275,59 +276,6 @@ class Recipe:
             raise ConfigError(
                 'trust.keep = "best" and evaluate.keep_best_on_test_rank1 both choose the model; set one of them'
             )
-
-
-def refuse_without_effect(recipe: Recipe) -> None:
-    """Refuse settings of a new run that would change nothing; a model that was trained with them can still be opened.
-
-    Raises:
-        ConfigError: as said.
-    """
-    miner, rows = recipe.miner, recipe.memory.rows
-    if miner.precision == "bfloat16" and miner.options.get("across_cameras"):
-        raise ConfigError(
-            'miner.precision must be "float32" with miner.across_cameras = true, which looks for neighbours of each '
-            'camera in float32 always, got "bfloat16"; set one of them otherwise'
-        )
-    if miner.refine != "none" and miner.refine_how == "weigh" and rows == "instance":
-        raise ConfigError(
-            'miner.refine_how = "weigh" weighs rows of clusters and needs memory.rows = "cluster" or "camera", '
-            'got "instance"; set that, or "drop" or "split"'
-        )
-    if recipe.loss.name == "camera" and rows != "camera":
-        raise ConfigError(
-            f'loss.name = "camera" tells rows of cameras apart and needs memory.rows = "camera", got "{rows}"; set '
-            'that, or loss.name = "infonce"'
-        )
-    measured = (
-        range(1, recipe.train.epochs + 1)[recipe.trust.every - 1 :: recipe.trust.every] if recipe.trust.every else ()
-    )
-    if recipe.trust.patience and len(measured) <= recipe.trust.patience:
-        raise ConfigError(
-            f"trust.patience = {recipe.trust.patience} never ends a run of {recipe.train.epochs} epochs that is "
-            f"measured each {recipe.trust.every}: fewer measurements must be waited for than there are; lower "
-            "trust.every or trust.patience"
-        )
-
-
-def progress_at(epoch: int, epochs: int) -> float:
-    """What has passed of `epochs` at a 1-based epoch: 0 in the first, 1 in the last."""
-    return (epoch - 1) / max(1, epochs - 1)
-
-
-def between(ends: Sequence[float], progress: float) -> float:
-    """Give what lies `progress`, 0..1, of the way from the first to the last."""
-    return ends[0] + (ends[-1] - ends[0]) * progress
-
-
-def options_at(options: Mapping[str, Any], progress: float) -> dict[str, Any]:
-    """Give a miner's or loss's options as they are at `progress`: those with two ends lie between them."""
-    return {key: between(value, progress) if is_scheduled(value) else value for key, value in options.items()}
-
-
-def is_scheduled(value: object) -> bool:
-    """Whether an option of a miner or loss is [first, last]."""
-    return isinstance(value, list | tuple)
 
 
 def check_choice(key: str, value: object, choices: Sequence[str]) -> None:

@@ -6,10 +6,11 @@ from pathlib import Path
 import psutil
 import torch
 
-from resight.config import Recipe, options_at
+from resight.config import Recipe
 from resight.errors import ConfigError
 from resight.memory import PRODUCT_BYTES, FeatureMemory
 from resight.miners import MINERS
+from resight.schedules import options_at
 from resight.storage import DiskRows, Rows
 
 PLACES = ("auto", "device", "ram", "disk")

@@ -6,7 +6,7 @@ RUN/recipe.toml  log.jsonl  tensorboard/  checkpoints/epoch-*.safetensors  model
 import dataclasses
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from resight.checkpoint import (
     read_header,
     strip,
 )
-from resight.config import Recipe, refuse_without_effect
+from resight.config import Recipe
+from resight.config_effects import refuse_without_effect
 from resight.constraints import refuse_other_constraints, tell
 from resight.course import Context, Course
 from resight.data.camstyle import Styles, find_styles
@@ -41,6 +42,7 @@ from resight.prepare import (
     open_first_test,
     open_split,
 )
+from resight.progress import Say
 from resight.quirks import caveats, check_can_select, with_gallery
 from resight.recipes import as_tables, as_toml, parse_recipe, read_tables
 from resight.run_folder import check_folder, claimed, last_epoch
@@ -68,9 +70,6 @@ class TrainRequest:
     skip_broken: bool = False
     camstyle: Path | None = None
     command: str = ""
-
-
-Say = Callable[[str], None]
 
 
 def run_training(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from resight.backbones import ReidModel, is_frozen
 from resight.comparison import Comparison, batches_of, mix_weights
-from resight.config import Recipe, TrainConfig, progress_at
+from resight.config import Recipe, TrainConfig
 from resight.constraints import Constraints
 from resight.data.camstyle import StyledPixels
 from resight.data.loading import prefetched
@@ -25,6 +25,7 @@ from resight.miners.self_only import SelfOnly
 from resight.mining import Mined, mine_all, mining_progress
 from resight.refill import embed_augmented
 from resight.runlog import RunLog
+from resight.schedules import progress_at
 from resight.storage import Rows
 from resight.types import UNKNOWN_CAMID, Loss, Miner
 

@@ -14,10 +14,11 @@ from typing import Any
 
 import tomli_w
 
-from resight.config import LossConfig, MinerConfig, Recipe, is_scheduled
+from resight.config import LossConfig, MinerConfig, Recipe
 from resight.errors import ConfigError, no_such_name
 from resight.losses import LOSSES
 from resight.miners import MINERS
+from resight.schedules import is_scheduled
 
 NAMED: dict[str, tuple[Any, Mapping[str, Any]]] = {"miner": (MinerConfig, MINERS), "loss": (LossConfig, LOSSES)}
 """Sections that name an entry of a table and hold its parameters beside their own."""
