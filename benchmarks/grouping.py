@@ -43,8 +43,8 @@ from resight.data.formats import read_dataset
 from resight.groups.grouping import Grouping, group_crops
 from resight.groups.linkage import by_first
 from resight.groups.links import NO_GROUP
-from resight.groups.places import Threshold
-from resight.groups.settings import Asked, settled
+from resight.groups.settings import Asked, settled, trained_once
+from resight.matching import Thresholds
 from resight.run_images import embed_split
 from resight.types import Dataset, Split
 
@@ -158,11 +158,11 @@ def compare(rows: torch.Tensor, split: Split, learnt: Learnt, *, camera_once: bo
     scores = rows @ rows.T
     odds = learnt.overall.log_odds(scores.double()).numpy()
     rules = settled(Asked(camera_once=camera_once), rows, camids)
-    limit = Threshold(learnt.overall.threshold, learnt.overall.threshold, RATE)
+    limit = Thresholds(learnt.overall.threshold, learnt.overall.threshold, RATE)
     said = []
     for name, by_camera in (("Jaccard, average linkage", True), ("… not by camera", False)):
         used = dataclasses.replace(rules, by_camera=by_camera)
-        found = group_crops(rows, camids, used, threshold=limit)
+        found = group_crops(rows, camids, used, thresholds=limit)
         said.append(line(f"{name}, {used.eps:g}", clusters_of(found), pid, found.confidence))
         cut, labels = best(
             (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93),
@@ -170,7 +170,7 @@ def compare(rows: torch.Tensor, split: Split, learnt: Learnt, *, camera_once: bo
             pid,
         )
         said.append(line(f"… at its best, {cut:g}", labels, pid))
-    strict = group_crops(rows, camids, rules, threshold=dataclasses.replace(limit, strict=True))
+    strict = group_crops(rows, camids, dataclasses.replace(rules, strict=True), thresholds=limit)
     said.append(
         line(f"… strict at rate {RATE:g}, cosine {limit.across:.3f}", clusters_of(strict), pid, strict.confidence)
     )
@@ -216,10 +216,9 @@ def test(options: argparse.Namespace) -> None:
     camids, pid = torch.tensor(split.camids), np.array(split.pids)
     asked = Asked(camera_once=True if options.camera_once else None)
     recipe = load_model(options.run)[1]
-    once = recipe.miner.name == "cluster" and bool(recipe.miner.options.get("once_per_camera", False))
-    rules = settled(asked, rows, camids, trained_once=once)
+    rules = settled(asked, rows, camids, trained_once=trained_once(recipe))
     found = group_crops(rows, camids, rules, calibration=load_calibration(options.run))
-    print(f"{options.run} on {options.data}: {truth_of(pid)}")
+    print(f"\n{options.run} (recipe {recipe.name}, seed {recipe.train.seed}) on {options.data}: {truth_of(pid)}")
     print(f"{rules}\n")
     print(HEAD.format("run"))
     print(line(options.run.name, clusters_of(found), pid, found.confidence))

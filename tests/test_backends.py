@@ -1,5 +1,6 @@
 """Backends: all give torch's embeddings; `auto` takes the fastest of those that do, and says so."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,19 @@ import torch
 from resight import backends, backends_converted
 from resight.artifacts import load_model
 from resight.backbones import ReidModel
-from resight.backends import BACKENDS, ConvertedEmbedder, Embedder, TorchEmbedder, open_backend, spread
+from resight.backends import (
+    BACKENDS,
+    ConvertedEmbedder,
+    Embedder,
+    TorchEmbedder,
+    open_backend,
+    spread,
+    with_precision,
+)
 from resight.backends_trial import images_per_second
 from resight.data.transforms import to_float
 from resight.errors import ConfigError
+from resight.export.containers import CONTAINERS
 from resight.export.graph import lowest_cosine
 from resight.export.samples import drawn_images
 
@@ -68,37 +78,6 @@ def test_rows_are_new_each_time(model: ReidModel, tmp_path: Path):
     kept = first.clone()
     embedder(drawn_images(SIZE, 6)[4:])
     assert torch.equal(first, kept)
-
-
-def test_a_second_start_converts_nothing_and_a_damaged_file_is_made_again(
-    model: ReidModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    pytest.importorskip("onnxruntime")
-    written = []
-    real = backends_converted.write_checked
-    monkeypatch.setattr(
-        backends_converted, "write_checked", lambda *given: written.append(given[2].name) or real(*given)
-    )
-    for starts, files in ((1, 1), (2, 1)):
-        open_backend(model, SIZE, "onnxruntime", say=silent, cache_dir=tmp_path)
-        assert len(written) == files, starts
-    path = next((tmp_path / "converted").glob("*.onnx"))
-    path.write_bytes(path.read_bytes()[:1000])
-    embedder = open_backend(model, SIZE, "onnxruntime", say=silent, cache_dir=tmp_path)
-    assert len(written) == 2
-    images = drawn_images(SIZE, 2)
-    assert lowest_cosine(embedder(images).numpy(), expected(model, images)) > 0.99999
-
-
-def test_other_weights_are_another_conversion(model: ReidModel, run: Path, tmp_path: Path):
-    other = load_model(run)[0]
-    images = drawn_images(SIZE, 2)
-    one = backends_converted.Converted(model, SIZE, tmp_path, images).key
-    assert backends_converted.Converted(other, SIZE, tmp_path, images).key == one
-    with torch.no_grad():
-        next(other.parameters()).add_(1e-3)
-    assert backends_converted.Converted(other, SIZE, tmp_path, images).key != one
-    assert backends_converted.Converted(model, (32, 32), tmp_path, images).key != one
 
 
 class Fake(TorchEmbedder):
@@ -202,24 +181,65 @@ def test_a_backend_by_name_that_is_not_right_is_refused(
         open_backend(model, SIZE, "openvino", say=silent, cache_dir=tmp_path)
 
 
+class EngineError(Exception):
+    """What an engine raises, which knows nothing of Python's own errors."""
+
+
+def test_an_engine_that_fails_is_one_sentence(model: ReidModel):
+    def run(images: np.ndarray) -> np.ndarray:
+        raise EngineError("Exception from src/inference.cpp:74:\nbad allocation\n")
+
+    embedder = ConvertedEmbedder("openvino float32", model.dim, run)
+    with pytest.raises(
+        ConfigError, match=r"openvino float32 failed on 2 images \(bad allocation\); use --backend torch"
+    ):
+        embedder(drawn_images(SIZE, 2))
+
+
+def test_an_engine_that_cannot_open_what_was_converted_is_one_sentence_and_auto_does_without(
+    model: ReidModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def closed(path: Path, precision: str) -> None:
+        raise EngineError("no such instruction")
+
+    monkeypatch.setitem(CONTAINERS, "openvino", dataclasses.replace(CONTAINERS["openvino"], packages=(), open=closed))
+    monkeypatch.setattr(backends_converted, "write_checked", lambda *given: given[2].write_text("converted"))
+    with pytest.raises(
+        ConfigError, match=r"resnet10t cannot be opened by openvino \(no such instruction\); use --back"
+    ):
+        open_backend(model, SIZE, "openvino", say=silent, cache_dir=tmp_path)
+    monkeypatch.setattr(backends, "variants", lambda device: [("openvino", "float32")])
+    said: list[str] = []
+    assert open_backend(model, SIZE, say=said.append, cache_dir=tmp_path).name == "torch float32"
+    assert said[0].startswith("openvino float32 was left out: resnet10t cannot be opened by openvino")
+
+
+def test_a_full_gpu_is_one_sentence(model: ReidModel):
+    embedder = TorchEmbedder(model, torch.device("cpu"))
+    full = torch.cuda.OutOfMemoryError("CUDA out of memory")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backends, "to_float", lambda *given: raised(full))
+        with pytest.raises(ConfigError, match="no room for 2 images at a time; give a smaller --batch-size"):
+            embedder(drawn_images(SIZE, 2))
+
+
+def raised(error: Exception) -> None:
+    raise error
+
+
+def test_a_precision_can_be_asked_for_by_name(model: ReidModel):
+    embedder = open_backend(model, SIZE, "torch bfloat16", say=silent)
+    assert embedder.name == "torch bfloat16"
+    assert with_precision("openvino") == "openvino float32" and with_precision("openvino int8") == "openvino int8"
+    with pytest.raises(ConfigError, match="no backend named 'torch int8'; did you mean 'torch'"):
+        open_backend(model, SIZE, "torch int8", say=silent)
+
+
 def test_names_and_devices_that_cannot_be_used_are_refused(model: ReidModel):
     with pytest.raises(ConfigError, match="no backend named 'openvin'; did you mean 'openvino'"):
         open_backend(model, SIZE, "openvin", say=silent)
     with pytest.raises(ConfigError, match="--backend onnxruntime computes on the CPU, got the device cuda"):
         open_backend(model, SIZE, "onnxruntime", device="cuda", say=silent)
-
-
-def test_int8_is_near_enough_to_be_compared_and_is_made_once(model: ReidModel, tmp_path: Path):
-    pytest.importorskip("onnxruntime")
-    pytest.importorskip("openvino")
-    images = drawn_images(SIZE, 8)
-    converted = backends_converted.Converted(model, SIZE, tmp_path, images)
-    rows = converted.open("openvino", "int8")(images.contiguous().numpy())
-    right = expected(model, images)
-    assert 0.9 < lowest_cosine(rows, right) < 0.9999999  # it is another computation, of the same thing
-    stamp = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.onnx")}
-    converted.open("openvino", "int8")
-    assert stamp == {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.onnx")} and len(stamp) == 2
 
 
 def test_the_trial_calls_by_turns_and_counts_the_best_call():

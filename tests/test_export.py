@@ -1,5 +1,6 @@
 """`resight export`: what is written gives the model's own embeddings, or is not written."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -150,6 +151,61 @@ def test_a_failing_exporter_and_a_full_disk_leave_nothing(run: Path, tmp_path: P
         with pytest.raises(met, match=words):
             export_run(ExportRequest(run, "torchscript", out), silent)
         assert list(tmp_path.iterdir()) == []
+
+
+def test_an_engine_that_fails_while_it_computes_is_one_sentence(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def fails(batch: np.ndarray) -> np.ndarray:
+        raise RuntimeError("Exception from src/core.cpp:74:\nCheck 'x' failed\nmore")
+
+    before = CONTAINERS["torchscript"]
+    broken = dataclasses.replace(before, open=lambda path, precision: fails)
+    monkeypatch.setitem(CONTAINERS, "torchscript", broken)
+    with pytest.raises(
+        ConfigError, match=r"resnet10t cannot be written as torchscript \(Check 'x' failed\); use another"
+    ):
+        export_run(ExportRequest(run, "torchscript", tmp_path / "m.pt"), silent)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["m.xml", "m.bin"])
+def test_neither_of_two_files_is_replaced_unasked(run: Path, tmp_path: Path, name: str):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(ConfigError, match=rf"{name} exists already; replace it with --overwrite"):
+        export_run(ExportRequest(run, "openvino", tmp_path / "m.xml"), silent)
+    assert [path.name for path in tmp_path.iterdir()] == [name] and (tmp_path / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("before", [("m.xml", "m.bin"), ("m.bin",), ()])
+@pytest.mark.parametrize("failing", ["m.bin", "m.xml"])
+def test_of_two_files_both_are_new_or_both_are_as_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: tuple, failing: str
+):
+    target, real = tmp_path / "m.xml", Path.replace
+
+    def write() -> None:
+        with files.placed(target) as part:
+            part.write_text("new")
+            part.with_suffix(".bin").write_text("new")
+
+    def replace(self: Path, other: Path) -> Path:
+        if other == tmp_path / failing and self.read_text() == "new":
+            raise OSError(28, "No space left on device")
+        return real(self, other)
+
+    for name in before:
+        (tmp_path / name).write_text("old")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", replace)
+        with pytest.raises(CheckpointError, match="m.xml could not be written .*No space left"):
+            write()
+    assert {path.name: path.read_text() for path in tmp_path.iterdir() if path.name in before} == dict.fromkeys(
+        before, "old"
+    )
+    assert "m.xml" in before or not target.exists(), "an .xml without its weights is no file"
+    write()
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"m.xml": "new", "m.bin": "new"}
 
 
 def test_a_missing_package_is_named_with_its_extra(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

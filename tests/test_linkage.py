@@ -5,29 +5,11 @@ import pytest
 import torch
 from sklearn.cluster import AgglomerativeClustering
 
-from resight.clustering import Graph, jaccard_of, numbered
+from groups.group_cases import drawn, graph_of
+from resight.clustering import jaccard_of, numbered
 from resight.errors import ConfigError
 from resight.linkage import average_linkage
 from resight.memory import FeatureMemory
-from resight.sparse_rows import SparseRows, starts
-
-
-def graph_of(distance: np.ndarray, reach: float = 0.95) -> Graph:
-    """A graph of all pairs at most `reach` apart."""
-    near = distance <= reach
-    row, column = near.nonzero()
-    values = distance[row, column].astype(np.float32)
-    offsets = starts(np.bincount(row, minlength=len(distance)))
-    return Graph(SparseRows(offsets, column.astype(np.int32), values, len(distance)), reach)
-
-
-def drawn(seed: int, n: int) -> np.ndarray:
-    """Symmetric distances without ties; many pairs at 1."""
-    generator = np.random.default_rng(seed)
-    distance = generator.uniform(0.05, 1.6, (n, n)).clip(max=1)
-    distance = np.minimum(distance, distance.T)
-    np.fill_diagonal(distance, 0)
-    return distance
 
 
 def by_scikit(distance: np.ndarray, eps: float, reach: float) -> torch.Tensor:

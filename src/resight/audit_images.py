@@ -13,7 +13,8 @@ from resight.data.formats import read_dataset
 from resight.errors import ConfigError, DataError
 from resight.pair_answers import picture_name
 from resight.prepare import choose_device
-from resight.run_images import Bar, Say, each_once, embed_split
+from resight.progress import Bar, Say
+from resight.run_images import each_once, embed_split
 from resight.types import UNKNOWN_CAMID, Dataset, Split
 
 SAMPLED_ROWS = 1024

@@ -10,6 +10,7 @@ from rich.text import Text
 from resight.auditing import Audit
 from resight.pair_answers import picture_of
 from resight.pair_audit import MOST_MORE, Estimate, Interval, estimate, more_to_halve, recall_is_wider
+from resight.progress import Say
 from resight.report.strips import small_image
 
 ANSWERS = {"y": True, "yes": True, "n": False, "no": False}
@@ -19,7 +20,7 @@ PREVIEW = (32, 64)
 Read = Callable[[str], str]
 
 
-def ask_pairs(audit: Audit, read: Read, say: Callable[[str], None], show: Callable[[Text], None]) -> Audit:
+def ask_pairs(audit: Audit, read: Read, say: Say, show: Callable[[Text], None]) -> Audit:
     """Ask for each open pair and save each answer; stops at q, at the end of the input, or at Ctrl-C."""
     todo = [place for place, a in enumerate(audit.answers) if a.same is None]
     at, root = 0, Path(audit.plan.data)
@@ -62,7 +63,7 @@ def side_by_side(left: str, right: str, root: Path) -> Text:
     return text
 
 
-def report(audit: Audit, command: str, say: Callable[[str], None]) -> dict[str, Any]:
+def report(audit: Audit, command: str, say: Say) -> dict[str, Any]:
     """Say what the answers tell, or how to answer; give the figures."""
     plan, tally = audit.plan, audit.tally()
     answered, population = int(tally.asked.sum()), int(tally.sizes.sum())

@@ -3,7 +3,6 @@
 import importlib.metadata
 import json
 import platform
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -20,12 +19,22 @@ from resight.data.digests import default_cache_dir
 from resight.data.pixels import PixelSource
 from resight.data.transforms import to_float
 from resight.embed import in_eval_mode
-from resight.errors import ConfigError, ResightError, no_such_name
+from resight.errors import ConfigError, ResightError, no_such_name, reason_of
 from resight.export.containers import MissingPackageError, Run
 from resight.export.graph import lowest_cosine
 from resight.export.samples import drawn_images
+from resight.progress import Say
 
-BACKENDS = ("torch", "openvino", "onnxruntime")
+PRECISIONS = {
+    "torch": ("float32", "bfloat16"),
+    "openvino": ("float32", "int8", "bfloat16"),
+    "onnxruntime": ("float32",),
+}
+"""What each backend can compute in."""
+
+BACKENDS = tuple(PRECISIONS)
+NAMES = tuple(f"{backend} {precision}" for backend, some in PRECISIONS.items() for precision in some)
+"""What embedders are called."""
 
 COSINE = 0.999
 """Least cosine of an embedding to torch's in float32 that makes a backend right."""
@@ -33,10 +42,9 @@ COSINE = 0.999
 SAMPLE = 32
 """Images that backends are compared and calibrated on: half are for the one, half for the other."""
 
-FEW = 200
-"""Up to so many images, trying and converting takes longer than it saves."""
+FEW = 1000
+"""Up to so many images, converting and trying takes longer than it saves."""
 
-Say = Callable[[str], None]
 Variant = tuple[str, str]
 """A backend and the precision that it computes in."""
 
@@ -65,8 +73,13 @@ class TorchEmbedder:
         """Embed."""
         low = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
         with in_eval_mode(self.model), low:
-            ready = to_float(images.to(self.device, non_blocking=True), self.model.normalisation)
-            return self.model(ready).test.float().cpu()
+            try:
+                ready = to_float(images.to(self.device, non_blocking=True), self.model.normalisation)
+                return self.model(ready).test.float().cpu()
+            except torch.cuda.OutOfMemoryError as error:
+                raise ConfigError(
+                    f"the GPU has no room for {len(images)} images at a time; give a smaller --batch-size"
+                ) from error
 
 
 class ConvertedEmbedder:
@@ -76,10 +89,19 @@ class ConvertedEmbedder:
         self.name, self.dim, self.run = name, dim, run
 
     def __call__(self, images: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
-        """Embed."""
+        """Embed.
+
+        Raises:
+            ConfigError: the engine cannot run the model, or has no room for so many images.
+        """
         if not len(images):
             return torch.empty(0, self.dim)
-        rows = np.asarray(self.run(images.contiguous().cpu().numpy()), dtype=np.float32)
+        try:
+            rows = np.asarray(self.run(images.contiguous().cpu().numpy()), dtype=np.float32)
+        except Exception as error:  # engines have exceptions of their own, and plain RuntimeError
+            raise ConfigError(
+                f"{self.name} failed on {len(images)} images ({reason_of(error)}); use --backend torch"
+            ) from error
         return torch.from_numpy(rows / np.linalg.norm(rows, axis=1, keepdims=True).clip(min=1e-12))
 
 
@@ -95,38 +117,51 @@ def open_backend(
 ) -> Embedder:
     """Open the backend of that name, or the fastest one here, and check it against torch in float32.
 
-    A backend asked for by name computes in float32. "auto" tries all that are installed, on a CPU also in 8-bit
-    integers and bfloat16 where it has instructions for them, leaves out those whose embeddings are not right, says what
-    it picked, and remembers that for this model on this machine. Converted models are kept.
+    A backend asked for by name computes in float32, unless the name says otherwise. "auto" tries all that are
+    installed, on a CPU also in 8-bit integers and bfloat16 where it has instructions for them, leaves out those whose
+    embeddings are not right, says what it picked, and remembers that for this model on this machine. Converted models
+    are kept.
 
     Args:
         model: moved to `device` for torch.
         size: height and width of the images to come.
-        name: one of `BACKENDS`, or "auto".
+        name: one of `BACKENDS`, one with its precision as in `NAMES`, or "auto".
         device: where torch computes; the others need a CPU.
         say: is told sentences.
         cache_dir: where conversions are kept (None: the user's cache folder).
         ahead: the images that will be embedded, where they are known: some of them are compared, timed and calibrated
-            on (None: drawn ones are), and for up to `FEW` "auto" is torch unless it has chosen before.
+            on (None: drawn ones are), and for up to `FEW` "auto" is torch.
 
     Raises:
         ConfigError: no such backend, its package is missing, it does not run on the device, or it is not right.
         CheckpointError: the cache folder cannot be written.
     """
     device = torch.device(device)
-    if name != "auto" and name not in BACKENDS:
-        raise no_such_name("backend", name, (*BACKENDS, "auto"))
-    if name not in ("auto", "torch") and device.type != "cpu":
+    backend, _, precision = ("auto", "", "") if name == "auto" else with_precision(name).partition(" ")
+    if backend not in ("auto", "torch") and device.type != "cpu":
         raise ConfigError(f"--backend {name} computes on the CPU, got the device {device}; give --device cpu or torch")
     reference = TorchEmbedder(model, device)
-    if name == "torch":
+    few = name == "auto" and ahead is not None and len(ahead) <= FEW
+    if few or (backend, precision) == ("torch", "float32"):
         return reference
-    few = ahead is not None and len(ahead) <= FEW
     images = drawn_images(size, SAMPLE) if ahead is None or len(ahead) < SAMPLE else spread(ahead)
     opener = _Opener(reference, size, (cache_dir or default_cache_dir()) / "converted", images)
     if name != "auto":
-        return opener.checked((name, "float32"))
-    return opener.remembered(say) or (reference if few else opener.fastest(say))
+        return opener.checked((backend, precision))
+    return opener.remembered(say) or opener.fastest(say)
+
+
+def with_precision(name: str) -> str:
+    """Name a backend with its precision: "openvino" is "openvino float32".
+
+    Raises:
+        ConfigError: no such backend.
+    """
+    if name in NAMES:
+        return name
+    if name not in BACKENDS:
+        raise no_such_name("backend", name, (*BACKENDS, "auto"))
+    return f"{name} float32"
 
 
 class _Opener:
@@ -197,7 +232,7 @@ class _Opener:
         try:
             self._choice.parent.mkdir(parents=True, exist_ok=True)
             write_text(self._choice, json.dumps({"variant": best, "here": here(self.reference.device)}) + "\n")
-        except OSError:
+        except (OSError, ResightError):
             return  # the next start tries again
 
     def remembered(self, say: Say) -> Embedder | None:

@@ -15,15 +15,17 @@ from filelock import FileLock, Timeout
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from resight.checkpoint import sync
-from resight.errors import ConfigError, DataError
-from resight.tables import as_table
+from resight.errors import ConfigError, DataError, reason_of
+from resight.tables import TableHeader, as_table, as_vectors
 from resight.types import Split
+from resight.whole_files import replacing
 
 BROKEN = b"broken"
 """Where a part's metadata hold the images that could not be decoded."""
 
 LOCK = ".lock"
+
+KEPT = "what was embedded so far is kept: make room and call again, or give another --out"
 
 TOGETHER = 16
 """Blocks to a row group of the table: many small ones would swell its footer."""
@@ -41,19 +43,21 @@ class Block:
 class Part:
     """What became of a block's images: row i is the embedding of image `kept[i]`, unit length.
 
-    `broken`: place in the block and reason of each image that could not be decoded.
+    `ids`: digest of the content of each. `broken`: place in the block and reason of each image that could not be
+    decoded.
     """
 
     kept: Int[Tensor, " n"]
+    ids: tuple[str, ...]
     rows: Float[Tensor, "n d"]
     broken: tuple[tuple[int, str], ...] = ()
 
     def as_bytes(self) -> bytes:
-        """Lay the part out as a Parquet file: columns place and embedding."""
-        flat = pa.array(self.rows.numpy().reshape(-1), pa.float32())
+        """Lay the part out as a Parquet file: columns place, id and embedding."""
         columns = {
             "place": pa.array(self.kept.numpy()),
-            "embedding": pa.FixedSizeListArray.from_arrays(flat, self.rows.shape[1]),
+            "id": pa.array(self.ids, pa.string()),
+            "embedding": as_vectors(self.rows.numpy()),
         }
         table = pa.table(columns).replace_schema_metadata({BROKEN: json.dumps(self.broken)})
         file = io.BytesIO()
@@ -120,15 +124,8 @@ def write_part(path: Path, content: bytes) -> None:
     Raises:
         ConfigError: it cannot be written, as when the disk is full.
     """
-    temporary = path.with_name(path.name + ".tmp")
-    try:
+    with replacing(path, ConfigError, advice=KEPT) as temporary:
         temporary.write_bytes(content)
-        sync(temporary)
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise _cannot_write(path, error) from error
 
 
 def read_broken(path: Path) -> tuple[tuple[int, str], ...]:
@@ -153,7 +150,8 @@ def read_part(path: Path) -> Part:
         dim = table.schema.field("embedding").type.list_size
         rows = table.column("embedding").combine_chunks().flatten().to_numpy(zero_copy_only=False)
         kept = table.column("place").to_numpy()
-        return Part(torch.from_numpy(kept.copy()), torch.from_numpy(rows.copy()).reshape(-1, dim), broken)
+        ids = tuple(table.column("id").to_pylist())
+        return Part(torch.from_numpy(kept.copy()), ids, torch.from_numpy(rows.copy()).reshape(-1, dim), broken)
 
 
 @contextlib.contextmanager
@@ -162,49 +160,32 @@ def damage_told(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
-        reason = (str(error).strip() or type(error).__name__).partition("\n")[0]
-        raise DataError(f"{path} is damaged ({reason}); delete it and call again") from error
+        raise DataError(f"{path} is damaged ({reason_of(error)}); delete it and call again") from error
 
 
-def join(blocks: Sequence[Block], folder: Path, out: Path, *, boxes: bool) -> tuple[int, int]:
-    """Write the table from the parts of `blocks`, in that order, whole or not at all; gives its rows and dimensions.
+def join(blocks: Sequence[Block], folder: Path, out: Path, header: TableHeader, *, boxes: bool) -> int:
+    """Write the table from the parts of `blocks`, in that order, whole or not at all; gives its rows.
 
     Raises:
         ConfigError: it cannot be written; the parts are all still there.
         DataError: a part is damaged.
     """
-    temporary = folder / "joined.tmp"
-    try:
-        rows, dim = _write(temporary, blocks, folder, boxes=boxes)
-        sync(temporary)
-        temporary.replace(out)
-        sync(out.parent)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise _cannot_write(out, error) from error
+    with replacing(out, ConfigError, advice=KEPT, folder=folder) as temporary:
+        rows = _write(temporary, blocks, folder, header, boxes=boxes)
     for name in finished(folder):
         (folder / name).unlink()
-    return rows, dim
+    return rows
 
 
-def _write(file: Path, blocks: Sequence[Block], folder: Path, *, boxes: bool) -> tuple[int, int]:
+def _write(file: Path, blocks: Sequence[Block], folder: Path, header: TableHeader, *, boxes: bool) -> int:
     def table(block: Block) -> pa.Table:
         part = read_part(folder / block.name)
-        return as_table(block.split.at(tuple(part.kept.tolist())), part.rows.numpy(), boxes=boxes)
+        return as_table(block.split.at(tuple(part.kept.tolist())), part.ids, part.rows.numpy(), boxes=boxes)
 
-    first = table(blocks[0])
-    with pq.ParquetWriter(file, first.schema) as writer:
-        rows = 0
+    rows = 0
+    with pq.ParquetWriter(file, table(blocks[0]).schema.with_metadata(header.metadata())) as writer:
         for start in range(0, len(blocks), TOGETHER):
             piece = pa.concat_tables([table(block) for block in blocks[start : start + TOGETHER]])
             writer.write_table(piece)
             rows += piece.num_rows
-    return rows, first.schema.field("embedding").type.list_size
-
-
-def _cannot_write(path: Path, error: OSError) -> ConfigError:
-    return ConfigError(
-        f"{path} could not be written ({error.strerror or error}); what was embedded so far is kept: make room and "
-        "call again, or give another --out"
-    )
+    return rows

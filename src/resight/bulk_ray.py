@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from resight.bulk_parts import Block
 from resight.bulk_work import Work, Worker
 from resight.errors import ConfigError, DataError, ResightError
+from resight.progress import Say
 from resight.types import Crop, Picture
 
 CPUS = 4
@@ -44,7 +45,7 @@ class Share(NamedTuple):
 
 
 def embedded_on_ray(
-    pending: Sequence[Block], model: Path, work: Work, workers: int | None, address: str | None, say: Any
+    pending: Sequence[Block], model: Path, work: Work, workers: int | None, address: str | None, say: Say
 ) -> Generator[tuple[str, bytes], None, None]:
     """Yield name and content of each block's part as they come, in any order.
 
@@ -207,14 +208,15 @@ class RayWorker:
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Embed one block: {"name", "pictures"} → {"name", "part", "error"}."""
+        host = socket.gethostname()
         try:
             self.worker = self.worker or self.opened()
             part = self.worker.embed(unpacked(row["pictures"])).as_bytes()
             return {"name": row["name"], "part": part, "error": ""}
         except ResightError as error:
-            return {"name": row["name"], "part": b"", "error": str(error)}
+            return {"name": row["name"], "part": b"", "error": f"on {host}: {error}"}
         except Exception as error:  # whatever it is, the caller must hear of it
-            text = f"a Ray worker on {socket.gethostname()} failed ({type(error).__name__}: {root_cause(error)})"
+            text = f"a Ray worker on {host} failed ({type(error).__name__}: {root_cause(error)})"
             return {"name": row["name"], "part": b"", "error": f"{text}; what was embedded so far is kept"}
 
     def opened(self) -> Worker:
@@ -224,7 +226,7 @@ class RayWorker:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "model.safetensors"
             file.write_bytes(ray.get(self.weights))
-            return Worker(file, self.work, lambda text: None)
+            return Worker.opened(file, self.work)
 
 
 def root_cause(error: BaseException) -> str:

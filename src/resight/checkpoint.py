@@ -5,7 +5,6 @@ Every random draw of a run follows from (seed, epoch), so the random state of a 
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from resight.errors import CheckpointError
 from resight.memory import FeatureMemory
+from resight.whole_files import sync
 
 FORMAT = 1
 
@@ -41,15 +41,6 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str
             f"{path} could not be written ({error}); what was saved before is untouched: free some space, then go on "
             "with --resume"
         ) from error
-
-
-def sync(path: Path) -> None:
-    """Wait until a file or folder is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def read_tensors(path: Path, device: torch.device | str = "cpu") -> tuple[dict[str, Tensor], dict[str, Any]]:

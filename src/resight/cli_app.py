@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from resight.cli_options import CacheOption, DeviceOption, RunArgument
+from resight.cli_options import BackendOption, CacheOption, DeviceOption, RunArgument
 
 
 def app_command(
@@ -14,6 +14,10 @@ def app_command(
         str | None,
         typer.Argument(help="Gallery to search and group: a folder, or a server's address.", show_default="none"),
     ] = None,
+    groups: Annotated[
+        Path | None,
+        typer.Option(help="Parquet file of groups: shown where it is there, and saved to.", show_default="none"),
+    ] = None,
     host: Annotated[
         str, typer.Option(help="Address to listen on; other than this machine's own needs a token.")
     ] = "127.0.0.1",
@@ -21,7 +25,8 @@ def app_command(
     token: Annotated[
         str | None,
         typer.Option(
-            help="Token that all who open it must have.",
+            help="Token that all who open it must have; others on this machine can read it unless it is given as the "
+            "variable.",
             show_default="none on this machine, else one is made",
             envvar="RESIGHT_APP_TOKEN",
         ),
@@ -32,10 +37,15 @@ def app_command(
     state: Annotated[
         Path | None, typer.Option(help="File that answers are kept in.", show_default="RUN/review.sqlite")
     ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Cosine from which on a pair counts as a match.", show_default="the calibration's"),
+    ] = None,
     false_match_rate: Annotated[
         float | None,
         typer.Option(help="Share of different pairs that may be called a match.", show_default="the calibration's"),
     ] = None,
+    backend: BackendOption = "auto",
     device: DeviceOption = "auto",
     cache_dir: CacheOption = None,
 ) -> None:
@@ -47,7 +57,22 @@ def app_command(
     `resight group` read. Beside the pages there is an HTTP API, described under /api/docs.
     """
     from resight import cli
+    from resight.app.request import AppRequest
     from resight.app.serving import run_app
-    from resight.app.workplace import AppRequest
 
-    run_app(AppRequest(run, gallery, host, port, token, browser, state, false_match_rate, device, cache_dir), cli.say)
+    request = AppRequest(
+        run=run,
+        gallery=gallery,
+        groups=groups,
+        host=host,
+        port=port,
+        token=token,
+        browser=browser,
+        state=state,
+        threshold=threshold,
+        false_match_rate=false_match_rate,
+        backend=backend,
+        device=device,
+        cache_dir=cache_dir,
+    )
+    run_app(request, cli.say)

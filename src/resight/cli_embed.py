@@ -6,12 +6,14 @@ from typing import Annotated
 import typer
 
 from resight.cli_options import (
+    BackendOption,
     BatchOption,
     DataArgument,
     DeviceOption,
     FormatOption,
     RunArgument,
     SkipOption,
+    SplitOption,
 )
 
 
@@ -19,12 +21,10 @@ def embed_command(
     run: RunArgument,
     data: DataArgument,
     out: Annotated[Path, typer.Option(help="Parquet file to write.")],
-    split: Annotated[str, typer.Option(help="train, query, gallery, or all.")] = "all",
+    split: SplitOption = "all",
     format: FormatOption = None,
     device: DeviceOption = "auto",
-    backend: Annotated[
-        str, typer.Option(help="torch, openvino or onnxruntime (on the CPU), or auto: the fastest in a short trial.")
-    ] = "torch",
+    backend: BackendOption = "auto",
     engine: Annotated[
         str, typer.Option(help="local: in this process; ray: on several workers or machines (resight[ray]).")
     ] = "local",
@@ -47,8 +47,9 @@ def embed_command(
 
     Example: `resight embed runs/crops crops/ --out crops.parquet`
 
-    Columns: path, split, pid, camid, timestamp, tracklet, embedding (a list of float32), and left, top, width, height
-    where images are boxes in larger ones. Interrupted, the same command goes on where it stopped (docs/bulk.md).
+    Columns: id (a digest of the content), path, split, pid, camid, timestamp, tracklet, embedding (a list of float32),
+    and left, top, width, height where images are boxes in larger ones. Interrupted, the same command goes on where it
+    stopped (docs/bulk.md).
     """
     from resight import cli
     from resight.bulk_parts import parts_folder

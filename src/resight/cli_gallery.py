@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from resight.cli_options import (
+    BackendOption,
     BatchOption,
     CacheOption,
     DataArgument,
@@ -18,9 +19,11 @@ from resight.cli_options import (
     JsonOption,
     RunArgument,
     SkipOption,
+    SplitOption,
 )
-from resight.errors import ConfigError, GalleryError
-from resight.gallery.entries import Where, parse_cameras, parse_time, words
+from resight.errors import ConfigError
+from resight.gallery.entries import absolute, parse_where
+from resight.outputs import check_output
 
 GalleryOption = Annotated[
     str,
@@ -31,7 +34,9 @@ GalleryOption = Annotated[
     ),
 ]
 GalleryArgument = Annotated[str, typer.Argument(help="Folder of the gallery, or the address of a Milvus server.")]
-SplitOption = Annotated[str, typer.Option(help="train, query, gallery, or all.")]
+TypeOption = Annotated[
+    str | None, typer.Option("--type", help="What the images show, a free word: person, vehicle, animal …")
+]
 CameraOption = Annotated[str | None, typer.Option(help="Only entries of these cameras: 1,2.")]
 AfterOption = Annotated[
     str | None, typer.Option(help="Only entries at or after this time: a number, or a date such as 2024-05-01T12:00.")
@@ -39,21 +44,21 @@ AfterOption = Annotated[
 BeforeOption = Annotated[str | None, typer.Option(help="Only entries before this time.")]
 TypeFilter = Annotated[str | None, typer.Option("--type", help="Only entries of these types: person,vehicle.")]
 SourceFilter = Annotated[str | None, typer.Option("--source", help="Only entries from these sources.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")]
 
 
 def index_command(
     run: RunArgument,
     data: DataArgument,
     gallery: GalleryOption,
-    type: Annotated[
-        str | None, typer.Option("--type", help="What the images show, a free word: person, vehicle, animal …")
-    ] = None,
+    type: TypeOption = None,
     source: Annotated[
         str | None, typer.Option(help="Where they come from, a free word.", show_default="the name of DATA")
     ] = None,
     split: SplitOption = "all",
     format: FormatOption = None,
     device: DeviceOption = "auto",
+    backend: BackendOption = "auto",
     cache_dir: CacheOption = None,
     batch_size: BatchOption = 256,
     skip_broken: SkipOption = False,
@@ -64,15 +69,23 @@ def index_command(
     Example: `resight index runs/crops crops/ --gallery crops.db --type person`
 
     Images that are there already, told by their content, are not embedded again, so a run that was cut short goes on
-    where it stopped.
+    where it stopped. For several machines: `resight embed --engine ray`, then `resight gallery import` its table.
     """
     from resight import cli
     from resight.gallery.index import IndexRequest, run_index
     from resight.progress import titled_bar
 
+    check_output(json_file, "--json", overwrite=True)
     request = IndexRequest(
-        run, data, gallery, type, source, split, format, device, cache_dir, batch_size, skip_broken
-    )  # fmt: skip
+        *(run, data, gallery, type, source),
+        split=split,
+        format=format,
+        device=device,
+        backend=backend,
+        cache_dir=cache_dir,
+        batch_size=batch_size,
+        skip_broken=skip_broken,
+    )
     try:
         figures = run_index(request, cli.say, lambda title: titled_bar(cli.console, title))
     except KeyboardInterrupt:
@@ -109,9 +122,11 @@ def search_command(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Also write all hits to this file, .csv or .parquet.")] = None,
     html: Annotated[Path | None, typer.Option(help="Also write a page with the images, in one file.")] = None,
+    overwrite: OverwriteOption = False,
     split: SplitOption = "all",
     format: FormatOption = None,
     device: DeviceOption = "auto",
+    backend: BackendOption = "auto",
     cache_dir: CacheOption = None,
     batch_size: BatchOption = 256,
     skip_broken: SkipOption = False,
@@ -124,15 +139,23 @@ def search_command(
     Where the run is calibrated, hits below the threshold are marked and a query without any above it is "no match".
     """
     from resight import cli
-    from resight.gallery.results import check_out, print_answers, write_answers, write_page
+    from resight.gallery.results import SUFFIXES, print_answers, write_answers, write_page
     from resight.gallery.searching import SearchRequest, as_json, run_search
     from resight.progress import titled_bar
 
-    check_out(out)
-    where = _where(camera, after, before, type, source)
+    check_output(out, suffixes=SUFFIXES, overwrite=overwrite)
+    check_output(html, "--html", overwrite=overwrite)
+    check_output(json_file, "--json", overwrite=overwrite)
+    where = parse_where(camera, after, before, type, source)
     request = SearchRequest(
         *(run, query, gallery, top, where, others, false_match_rate, threshold),
-        *(split, format, device, cache_dir, batch_size, skip_broken),
+        split=split,
+        format=format,
+        device=device,
+        backend=backend,
+        cache_dir=cache_dir,
+        batch_size=batch_size,
+        skip_broken=skip_broken,
     )
     said: list[str] = []
     answers, judge = run_search(request, said.append, lambda title: titled_bar(cli.console, title))
@@ -187,8 +210,8 @@ def delete_command(
     from resight import cli
     from resight.gallery import Gallery
 
-    paths = None if path is None else [str(Path(name).absolute()) for name in path]
-    where = _where(camera, after, before, type, source, paths)
+    paths = None if path is None else [str(absolute(name)) for name in path]
+    where = parse_where(camera, after, before, type, source, paths)
     if not where:
         raise ConfigError("gallery delete must be told which entries go: by --camera, --after, --before, --type, "
                           "--source or --path")  # fmt: skip
@@ -217,7 +240,7 @@ def compact_command(gallery: GalleryArgument) -> None:
 def export_command(
     gallery: GalleryArgument,
     out: Annotated[Path, typer.Argument(help="Parquet file to write.")],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Write all entries and embeddings of a gallery to one Parquet file, from which it can be built again.
 
@@ -225,31 +248,40 @@ def export_command(
     """
     from resight import cli
     from resight.gallery import Gallery
+    from resight.progress import titled_bar
 
-    if out.exists() and not overwrite:
-        raise ConfigError(f"{out} exists already; replace it with --overwrite or give another file")
+    check_output(out, "OUT", overwrite=overwrite)
     with Gallery.open(gallery) as opened:
-        total = opened.export_parquet(out)
+        total = opened.export_parquet(out, progress=titled_bar(cli.console, "exporting"))
     cli.say(f"wrote {total:,} entries to {out}")
 
 
 def import_command(
     gallery: GalleryArgument,
-    file: Annotated[Path, typer.Argument(help="Parquet file that `resight gallery export` wrote.")],
+    file: Annotated[Path, typer.Argument(help="Parquet file that `resight gallery export`, embed or group wrote.")],
+    type: TypeOption = None,
+    source: Annotated[
+        str | None, typer.Option(help="Where they come from, a free word.", show_default="the name of FILE")
+    ] = None,
 ) -> None:
-    """Add the entries of an export to a gallery of the same model; it is made where there is none.
+    """Add the entries of a table to a gallery of the same model; it is made where there is none.
 
-    Example: `resight gallery import http://localhost:19530#crops crops.parquet`
+    Example: `resight gallery import http://localhost:19530#crops crops.parquet --type person`
+
+    `--type` and `--source` are for entries of which FILE does not say them, as after `resight embed`.
     """
     from resight import cli
     from resight.gallery.index import open_or_create
-    from resight.gallery.parquet import parquet_header
+    from resight.gallery.parquet import importable_header
+    from resight.progress import titled_bar
 
-    header = parquet_header(file)
+    header = importable_header(file)
     with open_or_create(gallery, header.fingerprint, header.dim, dict(header.about)) as opened:
-        added = opened.import_parquet(file)
+        added = opened.import_parquet(file, type=type, source=source, progress=titled_bar(cli.console, "importing"))
         total = len(opened)
-    cli.say(f"added {added.new:,} entries to {gallery}, {added.known:,} were there; it holds {total:,} now")
+    cli.say(
+        f"added {added.new:,} entries to {gallery}, {added.known:,} were there or stood twice; it holds {total:,} now"
+    )
 
 
 GALLERY_COMMANDS: dict[str, Callable[..., None]] = {
@@ -259,24 +291,3 @@ GALLERY_COMMANDS: dict[str, Callable[..., None]] = {
     "export": export_command,
     "import": import_command,
 }
-
-
-def _where(
-    camera: str | None,
-    after: str | None,
-    before: str | None,
-    type: str | None,
-    source: str | None,
-    paths: list[str] | None = None,
-) -> Where:
-    where = Where(
-        camids=None if camera is None else parse_cameras(camera),
-        after=None if after is None else parse_time(after, "--after"),
-        before=None if before is None else parse_time(before, "--before"),
-        types=None if type is None else words(type),
-        sources=None if source is None else words(source),
-        paths=None if paths is None else tuple(paths),
-    )
-    if where.nothing:
-        raise GalleryError("--type and --source must name at least one word")
-    return where

@@ -7,19 +7,28 @@ import typer
 
 from resight.cli_options import (
     CacheOption,
-    DataArgument,
     DeviceOption,
     FormatOption,
     JsonOption,
     RunArgument,
     SkipOption,
+    SplitOption,
 )
 
 
 def group_command(
     run: RunArgument,
-    data: DataArgument,
     out: Annotated[Path, typer.Option(help="Table to write: .csv, or .parquet, which can be gone on from.")],
+    data: Annotated[
+        Path | None,
+        typer.Argument(help="Folder of images, or a data set as in resight data.", show_default="with --gallery none"),
+    ] = None,
+    gallery: Annotated[
+        str | None,
+        typer.Option(
+            help="Gallery of this model: its images are grouped together with DATA's, by the embeddings that it holds."
+        ),
+    ] = None,
     known: Annotated[
         Path | None,
         typer.Option(
@@ -37,12 +46,10 @@ def group_command(
     ] = False,
     false_match_rate: Annotated[
         float | None,
-        typer.Option(
-            help="Strict at this share of different pairs called the same.", show_default="as it was calibrated"
-        ),
+        typer.Option(help="Strict at this share of different pairs called a match.", show_default="the calibration's"),
     ] = None,
     threshold: Annotated[
-        float | None, typer.Option(help="Strict at this cosine.", show_default="as it was calibrated")
+        float | None, typer.Option(help="Strict at this cosine.", show_default="the calibration's")
     ] = None,
     distance: Annotated[
         float | None,
@@ -80,7 +87,7 @@ def group_command(
     same_time: Annotated[
         bool, typer.Option("--same-time", help="Keep images apart that one camera took at the same time.")
     ] = False,
-    split: Annotated[str, typer.Option(help="train, query, gallery, or all.")] = "all",
+    split: SplitOption = "all",
     format: FormatOption = None,
     device: DeviceOption = "auto",
     cache_dir: CacheOption = None,
@@ -93,23 +100,26 @@ def group_command(
     Example: `resight group runs/crops crops/ --out groups.parquet --tree groups/`
 
     Columns: id, path, name, camid, timestamp, tracklet, left, top, width, height, group (empty for a crop that is
-    alone), confidence (how sure the crop is of its place, 0 to 1), probability and matched (where the run is
-    calibrated). Identities, where a data set has them, are never read.
+    alone), confidence (how sure the crop is of its place, 0 to 1), rival (the group that is its next best place),
+    probability (where the run is calibrated), best_score (largest cosine in its group) and matched (whether one of
+    these is a match). Identities, where a data set has them, are never read.
     """
     from resight import cli
     from resight.groups.running import GroupRequest, run_grouping
     from resight.groups.settings import Asked
+    from resight.outputs import check_output
     from resight.progress import titled_bar
 
+    check_output(json_file, "--json", overwrite=True)
     request = GroupRequest(
         run=run,
         data=data,
         out=out,
+        gallery=gallery,
         known=known,
         answers=tuple(answers or ()),
         tree=tree,
-        asked=Asked(neighbours, distance, by_camera, camera_once),
-        strict=strict,
+        asked=Asked(neighbours, distance, by_camera, camera_once, strict),
         threshold=threshold,
         false_match_rate=false_match_rate,
         tracklets=tracklets,

@@ -26,6 +26,14 @@ CacheOption = Annotated[
 ]
 SkipOption = Annotated[bool, typer.Option("--skip-broken", help="Leave out images that cannot be decoded.")]
 BatchOption = Annotated[int, typer.Option(min=1, help="Images embedded at a time.")]
+SplitOption = Annotated[str, typer.Option(help="train, query, gallery, or all.")]
+BackendOption = Annotated[
+    str,
+    typer.Option(
+        help="torch, openvino or onnxruntime (on the CPU), or auto: the fastest that gives the same embeddings, by a "
+        "short trial."
+    ),
+]
 
 
 def parse_size(text: str) -> list[int]:

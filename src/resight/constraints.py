@@ -5,7 +5,7 @@ moment show two identities, so they are not, and neither are the other images of
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +16,7 @@ from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 
 from resight.errors import CheckpointError, ConfigError
+from resight.progress import Say
 from resight.types import UNKNOWN_CAMID, UNKNOWN_TRACKLET, UnlabelledImages
 
 MOST_APART = 2**24
@@ -230,7 +231,7 @@ def joint(*columns: Shaped[Tensor, " n"]) -> Int[Tensor, " n"]:
     return code
 
 
-def tell(constraints: Constraints, say: Callable[[str], None]) -> dict[str, Any]:
+def tell(constraints: Constraints, say: Say) -> dict[str, Any]:
     """Say what is known, where anything is; give it as a field of the log's first event."""
     sentence = constraints.sentence()
     if not sentence:

@@ -1,12 +1,12 @@
 """`resight demo`: draw a data set, train on it without labels, evaluate, write a report."""
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from resight.data.synthetic import DEMOS, write_synthetic
 from resight.errors import no_such_name
+from resight.progress import Say
 from resight.run import TrainRequest, run_training
 from resight.runlog import Listener
 from resight.strips import report_run
@@ -21,7 +21,7 @@ def run_demo(
     seed: int = 1,
     epochs: int | None = None,
     listeners: tuple[Listener, ...] = (),
-    say: Callable[[str], None] = print,
+    say: Say = print,
 ) -> dict[str, Any]:
     """Run the demo into `out` and give the training summary; an earlier demo's run in the same folder is replaced."""
     if kind not in DEMOS:

@@ -28,6 +28,13 @@ class GalleryError(ResightError, OSError):
     """A gallery that cannot be opened, asked or added to."""
 
 
+def reason_of(error: BaseException) -> str:
+    """Give the first line that says something: OpenVINO's begin with where in its source it was raised."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if not line.startswith("Exception from ")] or lines
+    return telling[0] if telling else type(error).__name__
+
+
 def no_such_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:
     """Build the error for a name that stands in no table, with the closest known name as a suggestion."""
     known = sorted(known)

@@ -1,7 +1,6 @@
 """`resight evaluate`: a trained model, a data set and its protocol → scores of each test."""
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,12 @@ from resight.data.formats import read_dataset
 from resight.data.official import not_as_published
 from resight.errors import DataError, no_such_name
 from resight.prepare import choose_device, open_test_images
+from resight.progress import Bar, Say
 from resight.protocols import PROTOCOLS
 from resight.quirks import model_caveats
 from resight.retrieval_result import RetrievalResult
 from resight.scoring import PLAIN, Scoring, pick_tests, score_tests
 from resight.types import Dataset
-
-Bar = Callable[[str], Callable[[int, int], None]]
-"""Makes a progress bar with a title."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,7 @@ class EvaluateRequest:
     scoring: Scoring = PLAIN
 
 
-def run_evaluation(request: EvaluateRequest, say: Callable[[str], None], bar: Bar) -> dict[str, RetrievalResult]:
+def run_evaluation(request: EvaluateRequest, say: Say, bar: Bar) -> dict[str, RetrievalResult]:
     """Embed query and gallery, score every test asked for, and say what the scores cannot be compared with.
 
     Raises:

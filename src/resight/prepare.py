@@ -15,7 +15,7 @@ from torch import Tensor
 from resight.backbones import ReidModel
 from resight.config import InputConfig
 from resight.data.decode import image_size
-from resight.data.pixels import PixelCache, listed_broken, open_pixels
+from resight.data.pixels import PixelCache, broken_pictures, open_pixels
 from resight.embed import embed
 from resight.errors import ConfigError, DataError
 from resight.evaluate import check_answerable
@@ -88,11 +88,8 @@ def open_split(
 
 
 def broken_sentence(split: Split, broken: Sequence[tuple[int, str]]) -> str:
-    """List broken images, at most ten of them."""
-    return (
-        f"{len(broken)} of {len(split)} images of the {split.name} split cannot be decoded; "
-        f"mend or remove them, or leave them out with --skip-broken:{listed_broken(broken, split.pictures)}"
-    )
+    """List the broken images of a split, at most ten of them."""
+    return broken_pictures(broken, split.pictures, of=f"the {split.name} split")
 
 
 @dataclass(frozen=True)

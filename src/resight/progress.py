@@ -6,6 +6,23 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+Say = Callable[[str], None]
+"""Told sentences for the user."""
+
+Bar = Callable[[str], Callable[[int, int], None]]
+"""Makes a progress bar with a title, which is then told how many are done of how many."""
+
+
+def silent(text: str) -> None:
+    """Say nothing."""
+    del text
+
+
+def no_bar(title: str) -> Callable[[int, int], None]:
+    """Draw nothing."""
+    del title
+    return lambda done, total: None
+
 
 def decoding_bar(console: Console) -> Callable[[int, int], None]:
     """Give a bar for images being decoded."""

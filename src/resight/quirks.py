@@ -4,7 +4,6 @@ See docs/published_quirks.md; the third quirk, the refill, is in `refill.py`.
 """
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 
 from resight.artifacts import BEST_ON_TEST, SELECTED
@@ -12,6 +11,7 @@ from resight.config import Recipe
 from resight.data.digests import content_digests
 from resight.errors import ConfigError, DataError
 from resight.kept import BestSoFar
+from resight.progress import Say
 from resight.types import JUNK_PID, Dataset, Sample, Split
 
 
@@ -32,7 +32,7 @@ def added_images(dataset: Dataset) -> tuple[Sample, ...]:
     return tuple(dataclasses.replace(sample, tracklet=None) for sample in dataset.gallery if sample.pid != JUNK_PID)
 
 
-def caveats(recipe: Recipe, dataset: Dataset, cache_dir: Path, say: Callable[[str], None]) -> dict[str, list[str]]:
+def caveats(recipe: Recipe, dataset: Dataset, cache_dir: Path, say: Say) -> dict[str, list[str]]:
     """Say, one sentence each, why this run's figures are no honest test; give the same for the log, if any.
 
     `dataset`: as it was read, without the gallery among its training images.

@@ -1,6 +1,5 @@
 """Images that a finished model is asked about: which they are, and their embeddings."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from jaxtyping import Float
@@ -10,13 +9,9 @@ from resight.backbones import ReidModel
 from resight.data.digests import default_cache_dir
 from resight.embed import embed
 from resight.prepare import open_split
+from resight.progress import Bar, Say
 from resight.tables import chosen_splits
 from resight.types import Dataset, Split
-
-Say = Callable[[str], None]
-
-Bar = Callable[[str], Callable[[int, int], None]]
-"""Makes a progress bar with a title."""
 
 
 def each_once(dataset: Dataset, name: str) -> Split:

@@ -6,19 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from resight.data.digests import content_digests, default_cache_dir
 from resight.errors import ConfigError, DataError, ResightError, no_such_name
+from resight.progress import Bar, no_bar
 from resight.report.against import beside
 from resight.report.album import Album
 from resight.report.cameras import neighbour_shares, pair_scores
 from resight.report.embedding_map import PROJECTIONS, embedding_map
 from resight.report.found_groups import found_groups
-from resight.report.group_file import read_groups
-from resight.report.groups import Groups, group_sheets
+from resight.report.group_file import groups_of_file
+from resight.report.groups import ShownGroups, group_sheets
 from resight.report.history import read_history
 from resight.report.material import Material, Source, identities, open_material
 from resight.report.page import LEAST_MEGABYTES, MEGABYTES, SECTIONS, Extras, albums_of, write_report
 from resight.report.strips import chosen_strips, hardest_strips
-from resight.run_images import Bar
 
 POINTS = 2000
 """Most points of the map, unless another number is asked for."""
@@ -29,12 +30,6 @@ MOST_STRIPS = 200
 
 WITH_IMAGES = ("strips", "hardest", "groups")
 """Sections that are nothing without images."""
-
-
-def no_bar(title: str) -> Any:
-    """Draw no progress bar."""
-    del title
-    return lambda done, total: None
 
 
 @dataclass(frozen=True)
@@ -154,19 +149,22 @@ def _material(request: ReportRequest, notes: list[str]) -> Material | None:
     return material
 
 
-def _groups(request: ReportRequest, material: Material | None, notes: list[str]) -> Groups | None:
+def _groups(request: ReportRequest, material: Material | None, notes: list[str]) -> ShownGroups | None:
     if request.groups is not None:
-        return read_groups(request.groups, material.root if material else request.data)
+        return groups_of_file(request.groups, material.root if material else request.data)
     if material is None or not (request.wants("groups") or request.wants("map")):
         return None
     try:
-        return found_groups(material)
+        cache_dir = request.cache_dir or default_cache_dir()
+        return found_groups(material, content_digests(material.images.pictures, cache_dir))
     except ResightError as error:
         notes.append(f"No groups were looked for: {error}")
         return None
 
 
-def _seen(request: ReportRequest, material: Material, groups: Groups | None, albums: Mapping[str, Album]) -> Extras:
+def _seen(
+    request: ReportRequest, material: Material, groups: ShownGroups | None, albums: Mapping[str, Album]
+) -> Extras:
     """Gather what one model's view of the images gives."""
     test = material.test
     cameras: Sequence[Any] = ()

@@ -2,7 +2,6 @@
 
 import dataclasses
 import shlex
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from resight.data.camstyle import Styles, camstyle_beside, find_styles, open_sty
 from resight.data.leaks import find_leaks, refuse_leaks
 from resight.errors import CheckpointError
 from resight.prepare import Progress
+from resight.progress import Say
 from resight.train import Parts
 from resight.types import Dataset, Sample, Split
 
@@ -22,7 +22,7 @@ def with_camstyle(recipe: Recipe, folder: Path | None) -> Recipe:
     return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, camstyle=camstyle))
 
 
-def wanted_styles(recipe: Recipe, dataset: Dataset, say: Callable[[str], None]) -> Styles | None:
+def wanted_styles(recipe: Recipe, dataset: Dataset, say: Say) -> Styles | None:
     """Find the CamStyle images asked for, and tell; where none are asked for but some lie at hand, say how to.
 
     Raises:

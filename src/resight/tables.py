@@ -1,21 +1,70 @@
-"""Embeddings as a Parquet table."""
+"""Embeddings as a Parquet table, and what it says of itself."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Float
+from numpy import ndarray
 
+from resight import __version__
 from resight.data.manifest_table import BOX_COLUMNS
 from resight.errors import ConfigError, DataError
+from resight.progress import Bar, Say, no_bar, silent
 from resight.types import Dataset, Split
 
 SPLITS = ("train", "query", "gallery")
 
-Say = Callable[[str], None]
+FORMAT = 1
 
-Bar = Callable[[str], Callable[[int, int], None]]
-"""Makes a progress bar with a title."""
+KEY = b"resight"
+"""Where a table's metadata hold its header."""
+
+KIND = "resight embeddings"
+"""By which such a header is known to be a table's, not a gallery's."""
+
+
+@dataclass(frozen=True)
+class TableHeader:
+    """`fingerprint`: of the model (`calibrate.fingerprint`). `dim`: of its embeddings. `backend`: what computed them,
+    with its precision. `version`: of resight. `format`: raised when an older version could not read the table.
+    """
+
+    fingerprint: str
+    dim: int
+    backend: str
+    version: str = __version__
+    format: int = FORMAT
+
+    def metadata(self) -> dict[bytes, bytes]:
+        """Write it as a schema's metadata."""
+        return {KEY: json.dumps({"kind": KIND, **asdict(self)}).encode()}
+
+
+def read_header(path: Path) -> TableHeader | None:
+    """Read a table's header; None where a Parquet file has none, or one of another kind.
+
+    Raises:
+        DataError: the file cannot be read as Parquet, or its header is damaged or of a newer format.
+    """
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path} cannot be read as Parquet ({error}); give a file of resight embed") from error
+    if KEY not in metadata:
+        return None
+    try:
+        facts = json.loads(metadata[KEY])
+        if facts.pop("kind", None) != KIND:
+            return None
+        if facts["format"] > FORMAT:
+            raise DataError(f"{path} has format {facts['format']}, of a newer version of resight; update resight")
+        return TableHeader(**facts)
+    except (AttributeError, KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(f"the header of {path} is damaged; embed the images again") from error
 
 
 @dataclass(frozen=True)
@@ -36,15 +85,13 @@ class EmbedRequest:
     batch_size: int = 256
     skip_broken: bool = False
     overwrite: bool = False
-    backend: str = "torch"
+    backend: str = "auto"
     engine: str = "local"
     workers: int | None = None
     ray_address: str | None = None
 
 
-def embed_to_parquet(
-    request: EmbedRequest, say: Say = lambda text: None, bar: Bar = lambda title: lambda done, total: None
-) -> tuple[int, int]:
+def embed_to_parquet(request: EmbedRequest, say: Say = silent, bar: Bar = no_bar) -> tuple[int, int]:
     """Embed the chosen splits and write the table; gives the numbers of rows and dimensions.
 
     Blocks of images are embedded one by one into part files beside `out`, which become the table at the end; a call
@@ -80,13 +127,14 @@ def chosen_splits(dataset: Dataset, name: str) -> list[Split]:
     return splits
 
 
-def as_table(split: Split, rows, *, boxes: bool) -> pa.Table:  # type: ignore[no-untyped-def]
-    """Lay samples and their embeddings (n, d) side by side; `boxes`: with the columns of a box, empty for a whole file.
+def as_table(split: Split, ids: Sequence[str], rows: Float[ndarray, "n d"], *, boxes: bool) -> pa.Table:
+    """Lay samples, the digests of their content and their embeddings side by side; what is not known is null.
 
-    What is not known is null.
+    `boxes`: with the columns of a box, empty for a whole file.
     """
     samples = split.samples
     columns = {
+        "id": pa.array(ids, pa.string()),
         "path": pa.array([str(s.path) for s in samples], pa.string()),
         "split": pa.array([split.name] * len(samples), pa.string()),
         "pid": pa.array([s.pid for s in samples], pa.int64()),
@@ -97,5 +145,9 @@ def as_table(split: Split, rows, *, boxes: bool) -> pa.Table:  # type: ignore[no
     if boxes:
         for place, name in enumerate(BOX_COLUMNS):
             columns[name] = pa.array([None if s.box is None else s.box[place] for s in samples], pa.int64())
-    flat = pa.array(rows.reshape(-1), pa.float32())
-    return pa.table({**columns, "embedding": pa.FixedSizeListArray.from_arrays(flat, rows.shape[1])})
+    return pa.table({**columns, "embedding": as_vectors(rows)})
+
+
+def as_vectors(rows: Float[ndarray, "n d"]) -> pa.FixedSizeListArray:
+    """Make a column of vectors."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1), pa.float32()), rows.shape[1])

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
-from app_cases import bomb, fill_gallery
+from app_cases import bomb
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 if BROWSER is None:
@@ -25,11 +26,13 @@ playwright = pytest.importorskip("playwright.sync_api")
 SERVE = """
 import sys
 from pathlib import Path
+import resight.app.pages
+from resight.app.request import AppRequest
 from resight.app.serving import run_app
-from resight.app.workplace import AppRequest
-run, gallery, state, port = sys.argv[1:]
-run_app(AppRequest(Path(run), gallery, port=int(port), browser=False, state=Path(state), device="cpu"),
-        lambda text: print(text, flush=True))
+run, gallery, folder = map(Path, sys.argv[1:])
+port = int(sys.stdin.readline())
+run_app(AppRequest(run, str(gallery), groups=folder / "groups.parquet", port=port, browser=False,
+                   state=folder / "review.sqlite", device="cpu"), lambda text: print(text, flush=True))
 """
 
 PATIENCE = 90_000
@@ -39,16 +42,21 @@ PATIENCE = 90_000
 class App:
     """A running app that can be killed and started again on the same port."""
 
-    def __init__(self, run: Path, gallery: Path, state: Path) -> None:
-        self.words = [str(run), str(gallery), str(state)]
-        self.port = "0"
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, "0"
+        # Both import what they need while the other one is tried.
+        self.waiting = [self._process(), self._process()]
         self.start()
 
+    def _process(self) -> subprocess.Popen[str]:
+        words = [sys.executable, "-c", SERVE, *map(str, (self.folder / "run", self.folder / "crops.db", self.folder))]
+        return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
     def start(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", SERVE, *self.words, self.port], stdout=subprocess.PIPE, text=True
-        )
-        assert self.process.stdout is not None
+        self.process = self.waiting.pop(0)
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(f"{self.port}\n")
+        self.process.stdin.close()
         for line in self.process.stdout:
             if found := re.search(r"open (http://127\.0\.0\.1:(\d+))/", line):
                 self.address, self.port = found.groups()
@@ -63,9 +71,21 @@ class App:
 
 
 @pytest.fixture(scope="module")
-def app(run: Path, people: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+def app(run: Path, stored: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """An app that is given three answers of which one must be wrong: A = B, B = C, A ≠ C."""
+    from resight.gallery import Gallery
+    from resight.review.questions import pair_of
+    from resight.review.store import Decision, ReviewStore
+
     folder = tmp_path_factory.mktemp("app")
-    app = App(run, fill_gallery(run, people, folder), folder / "review.sqlite")
+    shutil.copytree(run, folder / "run")
+    shutil.copytree(stored, folder / "crops.db")
+    with Gallery.open(folder / "crops.db") as gallery:
+        one, two, three = (entry.picture for entry in gallery.get(gallery.ids()[:3]))
+    with ReviewStore(folder / "review.sqlite") as store:
+        for left, right, same in ((one, two, True), (two, three, True), (one, three, False)):
+            store.record(Decision(pair_of(left, right), same, "doubts"))
+    app = App(folder)
     yield app
     app.end(signal.SIGKILL)
 
@@ -140,9 +160,20 @@ def test_a_search_by_upload_a_filter_a_click_and_bad_uploads(page: Any, app: App
     page.locator("ol.hits li").first.wait_for()
 
 
-def test_groups_are_browsed_and_the_run_is_shown(page: Any, app: App):
+def test_answers_that_contradict_are_named_one_is_taken_back_and_groups_are_browsed_and_saved(page: Any, app: App):
     page.goto(f"{app.address}/groups")
-    page.get_by_text("images are alone").wait_for()
+    page.get_by_role("alert").filter(has_text="contradict each other").wait_for()
+    assert page.locator("ul.answered li").count() == 3
+    page.wait_for_function("() => [...document.querySelectorAll('ul.answered img')].every(i => i.naturalWidth > 0)")
+    page.locator("ul.answered button").first.click()
+    page.get_by_text(re.compile("alone")).first.wait_for()
+    assert page.get_by_role("alert").count() == 0
+    page.get_by_role("button", name="save to groups.parquet").click()
+    page.get_by_text("Saved to").wait_for()
+    assert pq.read_table(app.folder / "groups.parquet").num_rows == 20
+    with page.expect_download() as download:
+        page.get_by_role("link", name="groups as CSV").click()
+    assert len(Path(download.value.path()).read_text().splitlines()) == 21
     page.goto(f"{app.address}/run")
     page.get_by_role("img", name=re.compile("^Mined positives per image by epoch")).wait_for()
 
@@ -171,6 +202,14 @@ def test_answers_by_key_are_undone_and_survive_a_kill(page: Any, app: App):
     page.wait_for_function("before => document.getElementById('question').dataset.question !== before", arg=before)
     status(page, "4 of")
     said = page.locator("#status").inner_text()
+    other = page.context.new_page()  # another page takes the last answer back, and this one follows
+    other.goto(f"{app.address}/review?purpose=measure")
+    asked(other)
+    other.keyboard.press("u")
+    status(page, "3 of")
+    press(other, "d")
+    status(page, "4 of")
+    other.close()
     wide = page.evaluate("() => document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert wide <= 0  # nothing to scroll sideways
     app.end(signal.SIGKILL)

@@ -26,6 +26,13 @@ def test_pixels_come_as_they_are():
     assert np.array_equal(read_upload(png(3, 2, (1, 2, 3))).pixels, np.full((2, 3, 3), (1, 2, 3)))
 
 
+def flat(mode: str, width: int, height: int) -> bytes:
+    """A PNG of one colour, whose pixels take as many bytes as the mode has, and whose file takes few."""
+    file = io.BytesIO()
+    Image.new(mode, (width, height)).save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n"
 
 
@@ -40,9 +47,11 @@ POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\
         (png(64, 64)[:-30], 415, "cannot be decoded"),
         (bomb(20_000, 10_000), 413, "million pixels"),  # 200 megapixels
         (bomb(8_000, 8_000), 413, "8000 × 8000"),  # below Pillow's own limit
+        (flat("RGBA", 6_000, 6_000), 413, "may need up to 600 MB"),  # 36 megapixels: as RGB JPEG it would pass
+        (flat("I;16", 6_000, 6_000), 413, "may need up to 600 MB"),
         (b"\xff" * (uploads.MOST_BYTES + 1), 413, "up to 20 MB"),
     ],
-    ids=["empty", "text", "svg", "postscript", "no header", "cut off", "200 MP", "64 MP", "20 MB"],
+    ids=["empty", "text", "svg", "postscript", "no header", "cut off", "200 MP", "64 MP", "RGBA", "16 bits", "20 MB"],
 )
 def test_what_is_no_image_or_too_large_is_refused_with_a_sentence(data: bytes, status: int, words: str):
     with pytest.raises(RefusedUpload, match=words) as refused:

@@ -259,7 +259,9 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, frames, kind
     name = f"_write_{kind[1:]}"
     write = getattr(convert, name)
     monkeypatch.setattr(convert, name, lambda temporary, columns: write(full, columns))
-    with pytest.raises(DataError, match=rf"m{kind} cannot be written: No space left on device; give another file"):
+    with pytest.raises(
+        DataError, match=rf"m{kind} could not be written \(No space left on device\); give another file"
+    ):
         write_manifest(frames, file, overwrite=True)
     assert file.read_text() == "mine"
     assert sorted(tmp_path.iterdir()) == before

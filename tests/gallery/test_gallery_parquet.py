@@ -1,5 +1,7 @@
 """A gallery as a Parquet file, and back."""
 
+import json
+import math
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,9 +10,14 @@ import pytest
 import torch
 
 from gallery_cases import MODEL, entries, make, unit_rows
-from resight.errors import GalleryError
-from resight.gallery import Added, Gallery, Where
+from resight import whole_files
+from resight.errors import DataError, GalleryError, ResightError
+from resight.gallery import Added, Entry, Gallery, Where
 from resight.gallery import parquet as module
+from resight.gallery.queries import read_vectors
+from resight.groups.table import ABOUT
+from resight.tables import TableHeader, as_vectors
+from resight.types import Crop
 
 pytest.importorskip("pymilvus")
 pytest.importorskip("milvus_lite")
@@ -44,7 +51,7 @@ def test_a_rebuilt_gallery_answers_as_before(exported: tuple[Gallery, Path], tmp
 
 def test_what_the_file_says_of_itself(exported: tuple[Gallery, Path]):
     gallery, file = exported
-    assert module.parquet_header(file) == gallery.header
+    assert module.importable_header(file) == gallery.header
     schema = pq.read_schema(file)
     assert schema.names[:2] == ["id", "path"] and "pid" not in schema.names
     assert schema.field("embedding").type == pa.list_(pa.float32(), gallery.dim)
@@ -66,14 +73,14 @@ def test_files_that_are_none(exported: tuple[Gallery, Path], tmp_path: Path):
         ("none", "cannot be read as Parquet"),
         ("text", "cannot be read as Parquet"),
         ("cut", "cannot be read as Parquet"),
-        ("other", "is no export of a gallery"),
+        ("other", "lacks the column id; give a file that resight gallery export, resight embed or resight group"),
     ):
-        with pytest.raises(GalleryError, match=sentence):
+        with pytest.raises(DataError, match=sentence):
             gallery.import_parquet(tmp_path / f"{name}.parquet")
     spoilt = bytearray(file.read_bytes())
     spoilt[4 : len(spoilt) // 2] = bytes(len(spoilt) // 2 - 4)
     cut.write_bytes(spoilt)
-    with pytest.raises(GalleryError, match="is damaged"):
+    with pytest.raises(DataError, match="cannot be read as Parquet"):
         gallery.import_parquet(cut)
     assert len(gallery) == COUNT
 
@@ -94,7 +101,80 @@ def test_an_export_that_fails_leaves_what_was_there(
     def full(*words: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module, "sync", full)
+    monkeypatch.setattr(whole_files.os, "fsync", full)
     with pytest.raises(GalleryError, match="could not be written .*No space left"):
         exported[0].export_parquet(out)
     assert out.read_text() == "old" and [path.name for path in tmp_path.iterdir()] == ["o.parquet"]
+
+
+def table(file: Path, rows: torch.Tensor, kind: str = "embed", model: str = MODEL, **columns: list[object]) -> Path:
+    """A table as `resight embed` ("embed") or `resight group` ("group") writes it, or with no header ("none")."""
+    metadata = {
+        "embed": TableHeader(model, rows.shape[1], "torch float32").metadata(),
+        "group": {ABOUT: json.dumps({"format": 1, "fingerprint": model}).encode()},
+        "none": {},
+    }[kind]
+    content = {name: pa.array(cells) for name, cells in columns.items()} | {"embedding": as_vectors(rows.numpy())}
+    pq.write_table(pa.table(content).replace_schema_metadata(metadata), file)
+    return file
+
+
+@pytest.mark.parametrize("kind", ["embed", "group"])
+def test_tables_of_other_commands_are_taken_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str):
+    monkeypatch.chdir(tmp_path)
+    facts = {"path": ["a/../b.jpg", "/c.jpg", "b.jpg"], "camid": [3, None, 4], "timestamp": [math.nan, 2.5, 1.0]}
+    boxes = dict(
+        zip(("left", "top", "width", "height"), ([1, None, 1], [2, None, 2], [3, None, 3], [4, None, 4]), strict=True)
+    )
+    file = table(tmp_path / "yard.parquet", unit_rows(3), kind, id=["x", "y", "x"], pid=[7, 8, 7], **facts, **boxes)
+    told: list[tuple[int, int]] = []
+    with make(tmp_path / "g") as gallery:
+        added = gallery.import_parquet(file, type="person", progress=lambda done, total: told.append((done, total)))
+        assert added == Added(2, 1) and told == [(3, 3)]  # an image that stands twice is there once
+        assert gallery.get(["x", "y"]) == [
+            Entry("x", tmp_path / "b.jpg", (1, 2, 3, 4), 3, None, None, "person", "yard"),
+            Entry("y", Path("/c.jpg"), None, None, 2.5, None, "person", "yard"),
+        ]
+        assert gallery.vectors(["y"]).equal(unit_rows(3)[1:2])
+
+
+def test_tables_that_cannot_be_taken_in(tmp_path: Path):
+    rows, good = unit_rows(2), {"id": ["x", "y"], "path": ["/x", "/y"]}
+    cases = [
+        (table(tmp_path / "1.parquet", rows, "none", **good), "lacks a header that says which model"),
+        (table(tmp_path / "2.parquet", rows, path=["/x", "/y"]), "lacks the column id; .* embed again"),
+        (table(tmp_path / "3.parquet", rows, id=["x", None], path=["/x", "/y"]), "must name the id and the path"),
+        (table(tmp_path / "4.parquet", rows, model="b2" * 16, **good), "holds embeddings of another model"),
+        (table(tmp_path / "5.parquet", unit_rows(2, dim=8), **good), "must have 16 columns as the gallery's"),
+        (table(tmp_path / "6.parquet", 2 * rows, **good), "must be rows of length 1"),
+    ]
+    with make(tmp_path / "g") as gallery:
+        for file, words in cases:
+            with pytest.raises(ResightError, match=words):
+                gallery.import_parquet(file)
+        assert len(gallery) == 0
+
+
+def test_embeddings_of_another_model_are_no_queries(tmp_path: Path):
+    facts = {"id": ["x", "y"], "path": ["/x.jpg", "/y.jpg"], "camid": [1, None], "pid": [5, 6]}
+    boxes = {name: [1, None] for name in ("left", "top", "width", "height")}
+    for kind in ("embed", "group"):
+        file = table(tmp_path / f"{kind}.parquet", 2 * unit_rows(2), kind, **facts, **boxes)
+        found = read_vectors(file, MODEL)
+        assert found is not None and found.vectors.allclose(unit_rows(2)) and found.notes == ()
+        assert (found.ids, found.camids) == (("x", "y"), (1, None)) and found.source(0) is None
+        assert found.pictures == (Crop(Path("/x.jpg"), (1, 1, 1, 1)), Path("/y.jpg"))
+        with pytest.raises(GalleryError, match=f"{kind}.parquet holds embeddings of another model"):
+            read_vectors(file, "b2" * 16)
+    unknown = read_vectors(table(tmp_path / "n.parquet", unit_rows(2), "none"), MODEL)
+    assert unknown is not None and unknown.names == ("n.parquet row 0", "n.parquet row 1")
+    assert len(unknown.notes) == 1 and "does not say which model" in unknown.notes[0] and unknown.ids == (None, None)
+    assert read_vectors(tmp_path / "picture.jpg", MODEL) is None
+    pq.write_table(pa.table({"path": ["/x"]}), tmp_path / "manifest.parquet")
+    assert read_vectors(tmp_path / "manifest.parquet", MODEL) is None
+
+
+def test_queries_of_an_export_know_their_sources(exported: tuple[Gallery, Path]):
+    found = read_vectors(exported[1], MODEL)
+    assert found is not None and found.ids == tuple(entry.id for entry in entries(COUNT))
+    assert [found.source(at) for at in range(COUNT)] == [entry.source for entry in entries(COUNT)]

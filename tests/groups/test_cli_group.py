@@ -10,7 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from resight.calibrate import Calibration, fingerprint, save_calibration
+from resight.data.digests import content_digests
 from resight.pair_answers import PairAnswer, write_answers
+from resight.report.found_groups import found_groups
+from resight.report.material import Source, open_material
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -45,6 +48,22 @@ def test_a_table_with_a_row_for_each_image_and_no_identity(resight: Command, run
     assert all(0 <= float(row["confidence"]) <= 1 and row["probability"] == "" for row in rows)
     assert len({row["group"] for row in rows} - {""}) == content["groups"]
     assert len(list(tree.rglob("*.jpg"))) == len(rows)
+
+
+def test_a_report_shows_the_same_groups(resight: Command, run: Path, people: Path, tmp_path: Path):
+    out = tmp_path / "g.csv"
+    assert resight("group", run, people, "--out", out)[0] == 0
+    wanted: dict[str, set[tuple[str, str]]] = {}
+    for row in table(out):
+        if row["group"]:
+            wanted.setdefault(f"group {row['group']}", set()).add((row["path"], f"{float(row['confidence']):.4f}"))
+    material = open_material(run, Source(people, split="all", device="cpu"))
+    shown = found_groups(material, content_digests(material.images.pictures, tmp_path))
+    found = {
+        group.name: {(str(path), f"{sure:.4f}") for path, sure in zip(group.members, group.confidence, strict=True)}
+        for group in shown.groups
+    }
+    assert found == wanted and found
 
 
 def test_going_on_keeps_numbers_and_again_changes_no_byte(resight: Command, run: Path, copies: Path, tmp_path: Path):
@@ -105,7 +124,11 @@ def test_a_calibrated_run_gives_probabilities_and_strictness(resight: Command, r
     save_calibration(mine, Calibration(0.9999, 0.05, -2.0, 2.0, 0.1, "answers", 50, print_of))
     out = tmp_path / "g.csv"
     code, said, _ = resight("group", mine, copies, "--out", out)
-    assert code == 0 and "a match is cosine 0.9999 (false-match rate 0.05)" in said and "--strict leaves those" in said
+    assert (
+        code == 0
+        and "a match is a cosine of 0.9999 or more (false-match rate 0.05)" in said
+        and "--strict leaves those" in said
+    )
     assert all((row["probability"] == "") == (row["group"] == "") for row in table(out))
     plain = sum(row["group"] == "" for row in table(out))
     _, said, _ = resight("group", mine, copies, "--out", out, "--strict", "--overwrite")
@@ -135,8 +158,10 @@ def test_what_cannot_be_used_is_one_sentence(resight: Command, run: Path, copies
     out = tmp_path / "new.csv"
     for words, sentence in (
         (("--out", tmp_path / "g.txt"), "--out must end in .csv or .parquet"),
+        (("--out", tmp_path / "none" / "g.csv"), "--out must be in a folder that is there"),
+        (("--out", out, "--json", tmp_path / "none" / "g.json"), "--json must be in a folder that is there"),
         (("--out", there), "exists already; replace it with --overwrite"),
-        (("--out", out, "--known", there), "--known must be a Parquet file"),
+        (("--out", out, "--known", there), "earlier groups must be a Parquet file"),
         (("--out", out, "--known", text), "cannot be read as a Parquet file"),
         (("--out", out, "--strict"), "--strict needs to know which scores are a match"),
         (("--out", out, "--false-match-rate", "0.01"), "needs a calibration"),
@@ -154,7 +179,7 @@ def test_a_parquet_file_of_others_is_no_earlier_result(resight: Command, run: Pa
     others = tmp_path / "others.parquet"
     assert resight("embed", run, copies, "--out", others)[0] == 0
     code, _, error = resight("group", run, copies, "--known", others, "--out", tmp_path / "g.csv")
-    assert code == 2 and "must be a file that resight group wrote" in error
+    assert code == 2 and "earlier groups must be a file that resight group wrote" in error
 
 
 def test_a_broken_image_stops_it_or_is_left_out(resight: Command, run: Path, copies: Path, tmp_path: Path):

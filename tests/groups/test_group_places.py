@@ -5,14 +5,17 @@ import pytest
 import torch
 from group_cases import graph_of, matrix, people
 
-from resight.calibrate import Calibration
-from resight.errors import ConfigError
+from resight.calibrate import Calibration, Curve
 from resight.groups import places
 from resight.groups.links import NO_GROUP, find_links, no_links
-from resight.groups.places import Threshold, cut_where_unmatched, placed, scored
-from resight.groups.thresholds import chosen_threshold
+from resight.groups.places import cut_where_unmatched, placed, scored
+from resight.matching import Thresholds
 
-CALIBRATION = Calibration(0.8, 0.01, -2.0, 2.0, 0.1, "answers", 100, "model")
+CALIBRATION = Calibration(
+    *(0.8, 0.01, -2.0, 2.0, 0.1, "answers", 100, "model"),
+    across=Curve(0.7, -1.0, 2.0, 0.1),
+    within=Curve(0.9, -4.0, 2.0, 0.1),
+)
 
 
 def test_confidence_by_hand():
@@ -43,17 +46,18 @@ def test_scores_inside_groups_are_those_of_a_loop(seed: int, monkeypatch: pytest
     generator = np.random.default_rng(seed)
     rows, n = people(4, 5, seed=seed, spread=1.0), 20
     cluster = generator.integers(0, 6, n)
-    camids = torch.from_numpy(generator.integers(0, 2, n))
-    threshold = Threshold(0.4, 0.6)
+    camids = torch.from_numpy(generator.integers(-1, 2, n))  # −1: not known
+    threshold = Thresholds(0.4, 0.6)
     found = scored(rows, cluster, camids, CALIBRATION, threshold)
     for crop in range(n):
         others = [other for other in range(n) if other != crop and cluster[other] == cluster[crop]]
         scores = torch.tensor([float(rows[crop] @ rows[other]) for other in others])
-        same = torch.tensor([bool(camids[crop] == camids[other]) for other in others], dtype=torch.bool)
+        known = int(camids[crop]) >= 0
+        same = torch.tensor([known and int(camids[crop]) == int(camids[other]) for other in others], dtype=torch.bool)
         if not others:
             assert np.isnan(found.probability[crop]) and found.best[crop] == -1 and not found.matched[crop]
             continue
-        assert found.probability[crop] == pytest.approx(float(CALIBRATION.probability(scores).mean()), abs=1e-5)
+        assert found.probability[crop] == pytest.approx(float(CALIBRATION.probability(scores, same).mean()), abs=1e-5)
         assert found.best[crop] == pytest.approx(float(scores.max()), abs=1e-5)
         assert found.matched[crop] == bool(((scores >= 0.6) & same | (scores >= 0.4) & ~same).any())
 
@@ -62,38 +66,23 @@ def test_groups_are_cut_where_no_pair_reaches_the_threshold():
     # On a line of angles 0°, 20°, 40°, 90°, 100°: neighbours 20° apart score 0.94, 40 and 90 score 0.64.
     angles = torch.deg2rad(torch.tensor([0.0, 20.0, 40.0, 90.0, 100.0]))
     rows = torch.stack([angles.cos(), angles.sin()], dim=1)
-    whole, camids, limit = np.zeros(5, dtype=np.int64), torch.zeros(5, dtype=torch.long), Threshold(0.9, 0.9)
+    whole, camids, limit = np.zeros(5, dtype=np.int64), torch.zeros(5, dtype=torch.long), Thresholds(0.9, 0.9)
     assert cut_where_unmatched(rows, whole, camids, limit, no_links(5)).tolist() == [0, 0, 0, 1, 1]
     known = find_links(5, same=[(2, 3)])
     assert cut_where_unmatched(rows, whole, camids, limit, known).tolist() == [0, 0, 0, 0, 0]
     assert cut_where_unmatched(rows, np.array([0, 1, 0, 1, 1]), camids, limit, no_links(5)).tolist() == [0, 1, 2, 3, 3]
 
 
-def test_the_threshold_is_as_calibrated_or_as_asked():
-    rows, camids = people(30, 8, spread=0.8), torch.arange(240) % 2
-    images = (rows, camids)
-    assert chosen_threshold(None, images) is None
-    assert chosen_threshold(CALIBRATION, images) == Threshold(0.8, 0.8, 0.01)
-    assert chosen_threshold(CALIBRATION, images, rate=0.01) == Threshold(0.8, 0.8, 0.01, strict=True)
-    assert chosen_threshold(CALIBRATION, images, 0.3) == Threshold(0.3, 0.3, strict=True)
-    low, high = (chosen_threshold(CALIBRATION, images, rate=rate) for rate in (0.05, 0.002))
-    assert low is not None and high is not None and low.across < high.across and high.strict
-    # At the threshold the different pairs, by the curve, that reach it are that share of all different ones.
-    scores = (rows @ rows.T)[torch.ones(240, 240, dtype=torch.bool).triu(1)].double()
-    different = 1 - CALIBRATION.probability(scores)
-    assert float(different[scores >= low.across].sum() / different.sum()) == pytest.approx(0.05, rel=0.02)
-
-
-@pytest.mark.parametrize(
-    ("calibration", "threshold", "rate", "words"),
-    [
-        (CALIBRATION, 0.5, 0.1, "exclude each other"),
-        (CALIBRATION, 1.5, None, "must lie in -1..1, got 1.5"),
-        (None, None, 0.1, "needs a calibration"),
-        (CALIBRATION, None, 2.0, "between 0 and 1"),
-        (CALIBRATION, None, 1e-9, "below what"),
-    ],
-)
-def test_a_threshold_that_cannot_be_is_refused(calibration, threshold, rate, words: str):
-    with pytest.raises(ConfigError, match=words):
-        chosen_threshold(calibration, (people(4, 4), torch.zeros(16, dtype=torch.long)), threshold, rate)
+def test_two_unknown_cameras_are_not_one_camera():
+    # Two crops of cosine 0.8: a match across cameras (0.7), none within one (0.9).
+    rows = torch.tensor([[1.0, 0.0], [0.8, 0.6]])
+    together, limits = np.zeros(2, dtype=np.int64), Thresholds(0.7, 0.9)
+    for camids, matched in (([-1, -1], True), ([-1, 3], True), ([2, 3], True), ([3, 3], False)):
+        cameras = torch.tensor(camids)
+        found = scored(rows, together, cameras, CALIBRATION, limits)
+        curve = CALIBRATION.within if camids == [3, 3] else CALIBRATION.across
+        assert curve is not None
+        assert found.matched.tolist() == [matched] * 2
+        wanted = float(curve.log_odds(torch.tensor(0.8, dtype=torch.float64)).sigmoid())
+        assert found.probability == pytest.approx([wanted] * 2, abs=1e-6)
+        assert len(set(cut_where_unmatched(rows, together, cameras, limits, no_links(2)).tolist())) == 2 - matched

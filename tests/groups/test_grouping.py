@@ -10,11 +10,12 @@ from group_cases import as_sets, people
 from resight.errors import ConfigError, DataError
 from resight.groups.grouping import Grouping, group_crops, numbered
 from resight.groups.links import NO_GROUP, find_links
-from resight.groups.places import Threshold
 from resight.groups.review import crops_to_review, groups_to_review, pairs_to_review
 from resight.groups.settings import Asked, Rules, settled
+from resight.matching import Thresholds
 
 RULES = Rules(k1=5, k2=2, eps=0.9, by_camera=False, camera_once=False)
+STRICT = dataclasses.replace(RULES, strict=True)
 
 
 def nowhere(n: int) -> torch.Tensor:
@@ -23,7 +24,7 @@ def nowhere(n: int) -> torch.Tensor:
 
 def test_people_are_found_without_their_number_and_strangers_stay_alone():
     rows = torch.cat([people(12, 6), people(1, 1, seed=9)])
-    found = group_crops(rows, nowhere(73), RULES, threshold=Threshold(0.6, 0.6, strict=True))
+    found = group_crops(rows, nowhere(73), STRICT, thresholds=Thresholds(0.6, 0.6))
     assert found.groups == 12 and found.alone == 1
     assert found.group.tolist() == [1 + at // 6 for at in range(72)] + [NO_GROUP]
     assert found.matched.tolist() == [True] * 72 + [False]
@@ -77,8 +78,8 @@ def test_answers_are_obeyed_whatever_the_scores(seed: int):
     same = [pair for pair in pairs if truth[pair[0]] == truth[pair[1]]]
     different = [pair for pair in pairs if truth[pair[0]] != truth[pair[1]]]
     links = find_links(40, same=same, different=different)
-    for threshold in (None, Threshold(0.9, 0.9, strict=True)):
-        group = clusters(group_crops(rows, nowhere(40), RULES, links=links, threshold=threshold).group)
+    for thresholds in (None, Thresholds(0.9, 0.9)):
+        group = clusters(group_crops(rows, nowhere(40), STRICT, links=links, thresholds=thresholds).group)
         assert all(group[one] == group[other] for one, other in same)
         assert all(group[one] != group[other] for one, other in different)
 

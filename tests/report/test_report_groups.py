@@ -1,6 +1,5 @@
 """Groups on the page: how well an image fits, what a sheet shows, what is said of identities; and groups in a file."""
 
-import math
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,56 +8,27 @@ import pytest
 import torch
 from PIL import Image
 
-from report.report_cases import material, unit
-from resight.clustering import OUTLIER
+from report.report_cases import material
 from resight.errors import DataError
 from resight.report.album import Album
-from resight.report.found_groups import found_groups, margins
-from resight.report.group_file import read_groups
-from resight.report.groups import GROUPS_SHOWN, MEMBERS_SHOWN, Group, Groups, group_sheets, shown_members
+from resight.report.found_groups import found_groups
+from resight.report.group_file import groups_of_file
+from resight.report.groups import GROUPS_SHOWN, MEMBERS_SHOWN, ShownGroup, ShownGroups, group_sheets, shown_members
 from resight.types import Crop
 
 ROOM = 10**7
 
 
-def test_a_margin_worked_by_hand():
-    # Cluster 0 at 0° and 60°, cluster 1 at 90° and 90°; the last image is in none.
-    margin = margins(unit(0, 60, 90, 90, 200), torch.tensor([0, 0, 1, 1, OUTLIER]))
-    own = math.cos(math.radians(60))  # ½: the one other image of cluster 0
-    # 0°: own ½, other cos 90° = 0. 60°: own ½, other cos 30°. 90°: own 1, other (cos 90° + cos 30°) / 2.
-    across = math.cos(math.radians(30))
-    assert margin.tolist() == pytest.approx([own, own - across, 1 - across / 2, 1 - across / 2, 0.0], abs=1e-6)
-
-
-def test_margins_as_a_slow_loop_finds_them():
-    for seed in range(20):
-        draw = torch.Generator().manual_seed(seed)
-        rows = torch.nn.functional.normalize(torch.randn(30, 6, generator=draw), dim=1)
-        labels = torch.randint(-1, 4, (30,), generator=draw)
-        labels = torch.unique(labels.clamp_min(-1), return_inverse=True)[1] - 1  # −1, 0, 1 … without gaps
-        found = margins(rows, labels)
-        for row in range(30):
-            if labels[row] == OUTLIER:
-                assert found[row] == 0
-                continue
-            means = {}
-            for cluster in set(labels.tolist()) - {OUTLIER}:
-                others = [other for other in range(30) if labels[other] == cluster and other != row]
-                means[cluster] = sum(float(rows[row] @ rows[other]) for other in others) / max(1, len(others))
-            own = means.pop(int(labels[row]))
-            assert float(found[row]) == pytest.approx(own - max(means.values(), default=0.0), abs=1e-5)
-
-
-def groups(*sizes: int, fit: bool = True) -> Groups:
+def groups(*sizes: int, confident: bool = True) -> ShownGroups:
     made = tuple(
-        Group(
+        ShownGroup(
             f"group {number}",
             tuple(Path(f"{number}/{row}.jpg") for row in range(size)),
-            tuple(0.1 * number + 0.001 * row for row in range(size)) if fit else None,
+            tuple(0.1 * number + 0.001 * row for row in range(size)) if confident else None,
         )
         for number, size in enumerate(sizes)
     )
-    return Groups(made, 3, "Of a test.", "Fit: as made up.")
+    return ShownGroups(made, 3, "Of a test.", "As made up.")
 
 
 def test_the_most_doubtful_come_first_and_then_the_largest_of_the_others():
@@ -72,13 +42,13 @@ def test_the_most_doubtful_come_first_and_then_the_largest_of_the_others():
 
 
 def test_groups_without_a_figure_come_by_size_alone():
-    (kind,) = group_sheets(groups(2, 7, 4, fit=False), Album(ROOM), {})["kinds"]
-    assert [(sheet["count"], sheet["fit"]) for sheet in kind["sheets"]] == [(7, None), (4, None), (2, None)]
+    (kind,) = group_sheets(groups(2, 7, 4, confident=False), Album(ROOM), {})["kinds"]
+    assert [(sheet["count"], sheet["sure"]) for sheet in kind["sheets"]] == [(7, None), (4, None), (2, None)]
 
 
 def test_of_a_large_group_the_worst_half_is_shown_and_others_evenly():
     members = 100
-    group = Group("one", tuple(Path(f"{row}.jpg") for row in range(members)), tuple(range(members)[::-1]))
+    group = ShownGroup("one", tuple(Path(f"{row}.jpg") for row in range(members)), tuple(range(members)[::-1]))
     shown = shown_members(group)
     assert len(shown) == MEMBERS_SHOWN
     worst = MEMBERS_SHOWN // 2
@@ -105,24 +75,39 @@ def test_where_there_is_no_room_members_are_named_and_not_opened(tmp_path):
 
 
 @pytest.mark.parametrize("cameras", [(0, 1), (None, None)])
-@pytest.mark.parametrize("recipe", ["gsmlp", "auto", "cluster"])
+@pytest.mark.parametrize("recipe", ["gsmlp", "auto"])
 def test_well_parted_images_form_their_groups_by_any_recipe_with_and_without_cameras(recipe, cameras):
     draw = torch.Generator().manual_seed(3)
     centres = torch.nn.functional.normalize(torch.randn(6, 32, generator=draw), dim=1).repeat_interleave(8, 0)
     rows = torch.nn.functional.normalize(centres + 0.03 * torch.randn(48, 32, generator=draw), dim=1)
     facts = [(row // 8, cameras[row % 2]) for row in range(48)]
-    settings = ("miner.k1=5",) if recipe == "auto" else ()  # as it settles for images in two cameras
-    found = found_groups(material(facts, rows, recipe=recipe, settings=settings))
+    found = found_groups(material(facts, rows, recipe=recipe), names(48))
     truth = {frozenset(f"{row}.jpg" for row in range(48) if row // 8 == pid) for pid in range(6)}
     assert {frozenset(picture.name for picture in group.members) for group in found.groups} == truth
-    assert min(group.mean_fit for group in found.groups) > 0.3
-    assert ("own recipe" in found.said) == (recipe != "gsmlp")
+    assert min(min(group.confidence) for group in found.groups) > 0.5 and found.alone == 0
+
+
+def names(count: int) -> list[str]:
+    """Digests of images that are all different."""
+    return [f"{row:032x}" for row in range(count)]
 
 
 def test_groups_do_not_depend_on_identities():
     rows = torch.nn.functional.normalize(torch.randn(20, 8, generator=torch.Generator().manual_seed(1)), dim=1)
     known, unknown = ([(pid, row % 2) for row in range(20)] for pid in (5, None))
-    assert found_groups(material(known, rows)) == found_groups(material(unknown, rows))
+    assert found_groups(material(known, rows), names(20)) == found_groups(material(unknown, rows), names(20))
+
+
+def test_copies_stand_in_one_group_and_count_as_one_crop():
+    rows = torch.nn.functional.normalize(torch.randn(20, 8, generator=torch.Generator().manual_seed(1)), dim=1)
+    plain = found_groups(material([(None, None)] * 20, rows), names(20))
+    copied = found_groups(material([(None, None)] * 21, torch.cat([rows, rows[:1]])), [*names(20), names(1)[0]])
+    first = next(group for group in plain.groups if Path("images/0.jpg") in group.members)
+    assert [group for group in copied.groups if group.name != first.name] == [
+        group for group in plain.groups if group.name != first.name
+    ]
+    assert set(copied.by_picture()) == {*plain.by_picture(), Path("images/20.jpg")}
+    assert copied.by_picture()[Path("images/20.jpg")] == first.name
 
 
 def write_csv(folder: Path, text: str) -> Path:
@@ -138,11 +123,11 @@ def test_a_file_of_groups_with_confidence_and_paths_from_its_folder_or_the_datas
     file = write_csv(
         tmp_path, "path,split,group,confidence\na.jpg,x,7,0.5\nb.jpg,x,7,0.9\nc.jpg,x,,\nd.jpg,x,-1,\n/e.jpg,x,2,1\n"
     )
-    found = read_groups(file, tmp_path / "data")
-    assert [(group.name, group.fit) for group in found.groups] == [("7", (0.5, 0.9)), ("2", (1.0,))]
+    found = groups_of_file(file, tmp_path / "data")
+    assert [(group.name, group.confidence) for group in found.groups] == [("7", (0.5, 0.9)), ("2", (1.0,))]
     assert found.groups[0].members == (tmp_path / "a.jpg", tmp_path / "data" / "b.jpg")
     assert found.alone == 2
-    assert "confidence" in found.measure
+    assert "Confidence" in found.measure
 
 
 def test_a_parquet_file_without_confidence_and_with_boxes(tmp_path):
@@ -150,10 +135,10 @@ def test_a_parquet_file_without_confidence_and_with_boxes(tmp_path):
     columns = {"path": ["/a.jpg", "/a.jpg", "/b.jpg"], "group": [1, 1, None], "left": [0.0, 5.0, None]}
     more = {"top": [0, 0, None], "width": [4, 4, None], "height": [8, 8, None]}
     pq.write_table(pa.table(columns | more), file)
-    (group,) = read_groups(file).groups
+    (group,) = groups_of_file(file).groups
     assert group.members == (Crop(Path("/a.jpg"), (0, 0, 4, 8)), Crop(Path("/a.jpg"), (5, 0, 4, 8)))
-    assert group.fit is None
-    assert "gives no confidence" in read_groups(file).said
+    assert group.confidence is None
+    assert "gives no confidence" in groups_of_file(file).said
 
 
 @pytest.mark.parametrize(
@@ -172,11 +157,11 @@ def test_a_parquet_file_without_confidence_and_with_boxes(tmp_path):
 )
 def test_a_file_that_cannot_be_used_is_refused_in_one_sentence(tmp_path, text, words):
     with pytest.raises(DataError) as refused:
-        read_groups(write_csv(tmp_path, text))
+        groups_of_file(write_csv(tmp_path, text))
     assert words in str(refused.value)
 
 
 def test_a_parquet_file_that_is_none_is_refused(tmp_path):
     (tmp_path / "g.parquet").write_bytes(b"no table")
     with pytest.raises(DataError, match="cannot be read as a Parquet file"):
-        read_groups(tmp_path / "g.parquet")
+        groups_of_file(tmp_path / "g.parquet")

@@ -111,7 +111,8 @@ def test_groups_of_a_file_are_shown_without_a_model(tmp_path):
     file = tmp_path / "groups.csv"
     file.write_text("path,group,confidence\na.png,<b>one,0.25\na.png,two,0.75\n")
     html = report_run(made, groups=file, sections=("groups",)).read_text()
-    assert Page(html).text.index("<b>one · 1 image · fit 0.250") < Page(html).text.index("two · 1 image · fit 0.750")
+    text = Page(html).text
+    assert text.index("<b>one · 1 image · confidence 0.25") < text.index("two · 1 image · confidence 0.75")
     assert html.count("data:image/jpeg") == 2
 
 

@@ -3,17 +3,13 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
-import torch
 
 from resight.audit_plan import AuditPlan
 from resight.auditing import Audit, merged
-from resight.groups.grouping import Grouping
 from resight.pair_answers import PairAnswer, read_answers, write_answers
 from resight.pair_audit import estimate
 from resight.pair_sampling import BINS, first_predicted
 from resight.review.exporting import answers_csv
-from resight.review.found import Doubts, FoundGroups
 from resight.review.measuring import Measuring, answered
 from resight.review.questions import MEASURE, Queue, named, pair_of, whole_name
 from resight.review.store import Decision, ReviewStore
@@ -126,61 +122,3 @@ def test_a_pair_answered_for_both_purposes_stands_in_the_file_once_and_without_a
         store.record(Decision(("/a", "/b"), True, "doubts", 0.9, "another"))
         text = answers_csv(store, measuring, tmp_path, MODEL, drawn_only=False)
     assert text.splitlines()[1:] == ["00.jpg,x/00.jpg,no,60.0,0.6", "/a,/b,yes,1.0,"]
-
-
-def grouped() -> FoundGroups:
-    """Five crops: 0, 1 and 2 are group 1, of which 2 is doubtful and could be in group 2; 3 and 4 are that."""
-    pytest.importorskip("pymilvus")
-    from resight.gallery import Entry
-
-    entries = tuple(Entry(f"{n:032x}", Path(f"/crops/{n}.jpg"), camid=n % 2) for n in range(5))
-    angles = torch.tensor([0.0, 0.1, 0.7, 1.2, 1.3])
-    rows = torch.stack([angles.cos(), angles.sin()], dim=1)
-    grouping = Grouping(
-        np.array([1, 1, 1, 2, 2]),
-        np.array([0.9, 0.8, 0.4, 0.7, 0.9]),
-        np.array([2, 2, 2, 1, 1]),
-        np.full(5, np.nan),
-        np.zeros(5),
-        np.zeros(5, dtype=bool),
-    )
-    return FoundGroups(entries, rows, grouping)
-
-
-def test_doubts_begin_with_the_least_sure_crop_and_those_of_a_group_stay_in_it():
-    found = grouped()
-    assert [group.number for group in found.most_doubtful] == [1, 2]
-    assert [group.number for group in found.largest] == [1, 2]
-    first, second, *_ = Doubts(found).open({}, 10)
-    # Crop 2 beside the nearest of its own group (0.6 away), then of its rival (0.5 away).
-    assert first.pair == ("/crops/1.jpg", "/crops/2.jpg") and second.pair == ("/crops/2.jpg", "/crops/3.jpg")
-    assert first.why == second.why  # nothing tells which answer is expected
-    inside = Doubts(found, 1)
-    assert [q.pair for q in inside.open({}, 10)] == [
-        ("/crops/1.jpg", "/crops/2.jpg"),
-        ("/crops/0.jpg", "/crops/1.jpg"),
-    ]
-    assert inside.open({("/crops/1.jpg", "/crops/2.jpg"): None}, 10)[0].pair == ("/crops/0.jpg", "/crops/1.jpg")
-    assert len(Doubts(found, 99)) == 0
-
-
-def test_groups_of_a_gallery_obey_answers(tmp_path: Path):
-    pytest.importorskip("pymilvus")
-    from resight.errors import DataError
-    from resight.gallery import Entry, Gallery
-    from resight.review.found import group_gallery
-
-    centres = torch.nn.functional.normalize(torch.randn(4, 16), dim=1)
-    rows = torch.nn.functional.normalize(centres.repeat_interleave(4, 0) + 0.05 * torch.randn(16, 16), dim=1)
-    entries = [Entry(f"{n:032x}", Path(f"/crops/{n:02}.jpg")) for n in range(16)]
-    with Gallery.create(tmp_path / "g.db", fingerprint="f" * 32, dim=16) as gallery:
-        with pytest.raises(DataError, match="holds no images"):
-            group_gallery(gallery, {}, None)
-        gallery.add(entries, rows)
-        number = group_gallery(gallery, {}, None).grouping.group
-        assert [len(set(number[start : start + 4])) for start in (0, 4, 8, 12)] == [1, 1, 1, 1]
-        known = {("/crops/00.jpg", "/crops/04.jpg"): True, ("/crops/08.jpg", "/crops/09.jpg"): False}
-        number = group_gallery(gallery, known, None).grouping.group
-        assert number[0] == number[4] and number[8] != number[9]
-        with pytest.raises(DataError, match="contradict"):
-            group_gallery(gallery, known | {("/crops/04.jpg", "/crops/00.jpg"): False}, None)

@@ -3,7 +3,9 @@
 import html
 import json
 import math
+import tempfile
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Query, Request
@@ -14,16 +16,17 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from resight import __version__
+from resight.app.filters import where_of
 from resight.app.guard import Guard
 from resight.app.uploads import RefusedUpload
 from resight.app.workplace import Workplace
 from resight.errors import ConfigError, GalleryError, ResightError, ShapeError
-from resight.gallery import Where
-from resight.gallery.entries import parse_cameras, parse_time, words
 from resight.gallery.queries import Queries
 from resight.gallery.searching import as_json
 
 OPENAPI = "/api/openapi.json"
+
+MEDIA = {"csv": "text/csv", "parquet": "application/vnd.apache.parquet"}
 
 MOST_TOP = 1000
 """Most hits that one call gives."""
@@ -58,8 +61,10 @@ Top = Annotated[int, Query(ge=1, le=MOST_TOP, description="How many hits.")]
 Camera = Annotated[str | None, Query(description="Only these cameras, e.g. 1,2.")]
 After = Annotated[str | None, Query(description="Only from this time on: a number or an ISO date.")]
 Before = Annotated[str | None, Query(description="Only before this time.")]
-Type = Annotated[str | None, Query(description="Only these types, e.g. person,vehicle.")]
-SourceWords = Annotated[str | None, Query(description="Only these sources.")]
+Type = Annotated[
+    str | None, Query(description="Only these types, e.g. person,vehicle; one with a comma in double quotes.")
+]
+SourceWords = Annotated[str | None, Query(description="Only these sources, written as types are.")]
 
 
 def make_app(workplace: Workplace, token: str | None = None) -> FastAPI:
@@ -91,14 +96,14 @@ def make_router(workplace: Workplace) -> APIRouter:
             "status": "ok",
             "version": __version__,
             "model": workplace.fingerprint,
-            "dim": workplace.model.dim,
+            "dim": workplace.asking.embedder.dim,
             "entries": None if gallery is None else await run_in_threadpool(len, gallery),
             "calibrated": workplace.judge.decides,
         }
 
     @router.post("/api/embed", summary="Image to embedding", openapi_extra={"requestBody": {"content": IMAGE}})
     async def embed(request: Request) -> dict[str, Any]:
-        upload, rows = await run_in_threadpool(workplace.embed, await _image(request))
+        upload, rows = await run_in_threadpool(workplace.asking.embed, await _image(request))
         return {"model": workplace.fingerprint, "id": upload.digest, "embedding": rows[0].tolist()}
 
     @router.post(
@@ -115,7 +120,8 @@ def make_router(workplace: Workplace) -> APIRouter:
         type: Type = None,
         source: SourceWords = None,
     ) -> dict[str, Any]:
-        where = where_of(camera, after, before, type, source)
+        filters = {"camera": camera, "after": after, "before": before, "type": type, "source": source}
+        where = where_of({name: text for name, text in filters.items() if text})
         make = await _query(workplace, request)
         answer = await run_in_threadpool(lambda: workplace.search(make(), top, where))
         return as_json([answer], workplace.judge)
@@ -124,7 +130,7 @@ def make_router(workplace: Workplace) -> APIRouter:
     def picture(id: str, size: str = "small") -> Response:
         data = workplace.pictures.jpeg(id, size)
         if data is None:
-            raise HTTPException(404, "there is no such picture here, or its file can no longer be read")
+            raise HTTPException(404, "there is no such picture here, or its file has changed or can no longer be read")
         return Response(data, media_type="image/jpeg", headers={"cache-control": "private, max-age=600"})
 
     @router.get("/api/answers.csv", summary="Answers of the review", response_class=Response)
@@ -132,33 +138,22 @@ def make_router(workplace: Workplace) -> APIRouter:
         drawn_only: Annotated[bool, Query(description="Only pairs that the audit drew, for a calibration.")] = False,
     ) -> Response:
         name = "answers-drawn.csv" if drawn_only else "answers.csv"
-        return Response(
-            workplace.answers_csv(drawn_only=drawn_only),
-            media_type="text/csv",
-            headers={"content-disposition": f'attachment; filename="{name}"'},
-        )
+        return _file(workplace.answers_csv(drawn_only=drawn_only).encode(), name)
+
+    @router.get("/api/groups.{kind}", summary="Groups as a table, csv or parquet", response_class=Response)
+    def groups(kind: str) -> Response:
+        if kind not in MEDIA:
+            raise HTTPException(404, f"groups are given as {' or '.join(MEDIA)}, not as '{kind[:20]}'")
+        with tempfile.TemporaryDirectory(prefix="resight-") as folder:
+            return _file(workplace.save_groups(Path(folder) / f"groups.{kind}").read_bytes(), f"groups.{kind}")
 
     return router
 
 
-def where_of(camera: str | None, after: str | None, before: str | None, type: str | None, source: str | None) -> Where:
-    """Read filters as the command line does; empty texts are none.
-
-    Raises:
-        ConfigError: one cannot be read.
-    """
-    where = Where(
-        camids=parse_cameras(camera) if camera else None,
-        after=parse_time(after, "after") if after else None,
-        before=parse_time(before, "before") if before else None,
-        types=words(type) if type else None,
-        sources=words(source) if source else None,
-    )
-    try:
-        where.expression()
-    except GalleryError as error:  # the texts are at fault, not the gallery
-        raise ConfigError(str(error)) from error
-    return where
+def _file(content: bytes, name: str) -> Response:
+    """Give a file to keep."""
+    headers = {"content-disposition": f'attachment; filename="{name}"'}
+    return Response(content, media_type=MEDIA[name.rpartition(".")[2]], headers=headers)
 
 
 async def _image(request: Request) -> bytes:
@@ -184,12 +179,12 @@ async def _query(workplace: Workplace, request: Request) -> Callable[[], Queries
     workplace.opened_gallery  # noqa: B018 - refused before anything is computed
     if not request.headers.get("content-type", "").startswith("application/json"):
         image = await _image(request)
-        return lambda: workplace.image_query(image)[0]
+        return lambda: workplace.asking.image(image)[0]
     try:
         vector = [float(number) for number in json.loads(await request.body())["vector"]]
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise HTTPException(400, 'the body must be JSON like {"vector": [0.1, 0.2]}') from error
-    return lambda: workplace.vector_query(vector)
+    return lambda: workplace.asking.vector(vector)
 
 
 async def _said(request: Request, error: Exception) -> JSONResponse:

@@ -4,16 +4,21 @@ from collections.abc import Sequence
 
 from nicegui import ui
 
-from resight.app.layout import frame, image, link, notice, picture_address, text, with_progress
+from resight.app.layout import alert, frame, image, in_thread, link, notice, picture_address, text, with_progress
 from resight.app.workplace import Workplace
+from resight.errors import ResightError
 from resight.gallery import Entry
 from resight.groups.review import Group
+from resight.report.album import short_name
+from resight.review.contradictions import ContradictionError
 from resight.review.found import FoundGroups, alone
+from resight.review.questions import named
+from resight.review.store import Pair
 
 SHEETS = 12
 """Groups on a page."""
 
-SHOWN = 14
+SHOWN = 12
 """Members on a group's sheet."""
 
 MEMBERS = 120
@@ -30,7 +35,39 @@ async def found_groups(workplace: Workplace) -> FoundGroups | None:
     if workplace.groups is not None:
         return workplace.groups
     await ui.context.client.connected()  # so that the progress can be seen
-    return await with_progress("Finding groups", workplace.group)
+    return await with_progress("Finding groups", workplace.group, lambda error: not_found(workplace, error))
+
+
+def not_found(workplace: Workplace, error: ResightError) -> None:
+    """Say why there are no groups; where answers contradict each other, show them, and offer to take one back."""
+    alert(str(error))
+    if not isinstance(error, ContradictionError):
+        return
+    with ui.element("ul").classes("answered"):
+        for pair, same in error.answers:
+            with ui.element("li"):
+                _answer(workplace, pair, same)
+
+
+def _answer(workplace: Workplace, pair: Pair, same: bool) -> None:
+    """Show an answer, with a button that takes it back."""
+    with ui.element("div").classes("pair"):
+        for picture, side in zip(map(named, pair), ("left", "right"), strict=True):
+            address = picture_address(workplace.pictures.register(picture, own=workplace.is_own(picture)))
+            with ui.element("figure"):
+                image(address, f"{side} image, {short_name(picture)}", lazy=False)
+                text("figcaption", short_name(picture))
+    text("p", f"were said to be {'the same' if same else 'different'}")
+    text("button", "Take this answer back").props("type=button").on("click", lambda: _take_back(workplace, pair))
+
+
+async def _take_back(workplace: Workplace, pair: Pair) -> None:
+    try:
+        await in_thread(workplace.take_back, pair)
+    except ResightError as error:
+        alert(str(error))
+        return
+    ui.navigate.reload()
 
 
 async def groups_page(workplace: Workplace, order: str, page: int) -> None:
@@ -41,7 +78,9 @@ async def groups_page(workplace: Workplace, order: str, page: int) -> None:
             return
         groups = found.largest if order == "size" else found.most_doubtful
         inside = sum(len(group.members) for group in groups)
-        text("p", f"{len(groups):,} groups hold {inside:,} images; {alone(found):,} images are alone.")
+        single = alone(found)
+        rest = "1 image is alone" if single == 1 else f"{single:,} images are alone"
+        text("p", f"{len(groups):,} groups hold {inside:,} images; {rest}.")
         text(
             "p",
             "Confidence says how sure an image is of its place, 0 to 1; at ½ it would be as well placed elsewhere. A "
@@ -55,18 +94,42 @@ async def groups_page(workplace: Workplace, order: str, page: int) -> None:
                 if name == order:
                     shown.props("aria-current=true").style("font-weight: 600")
             link("review the doubtful ones", "/review?purpose=doubts")
-            again = text("button", "group again, with the answers").props("type=button")
-            again.on("click", lambda: _again(workplace))
+        _actions(workplace)
         first = (max(1, page) - 1) * SHEETS
         for group in groups[first : first + SHEETS]:
             _sheet(found, group)
         pager(f"/groups?order={order}&page=", page, -(-len(groups) // SHEETS))
 
 
+def _actions(workplace: Workplace) -> None:
+    with ui.element("nav").classes("pager").props('aria-label="Groups as a whole"'):
+        if workplace.gallery is not None:
+            again = text("button", "group again, with the answers").props("type=button")
+            again.on("click", lambda: _again(workplace))
+        if workplace.request.groups is not None:
+            save = text("button", f"save to {workplace.request.groups.name}").props("type=button")
+            save.on("click", lambda: _save(workplace))
+        for kind, name in (("parquet", "Parquet"), ("csv", "CSV")):
+            link(f"groups as {name}", f"/api/groups.{kind}").props("download")
+
+
 async def _again(workplace: Workplace) -> None:
     """Make the groups anew, with the answers that there are now."""
-    if await with_progress("Finding groups", lambda bar: workplace.group(bar, again=True)) is not None:
+    done = await with_progress(
+        "Finding groups", lambda bar: workplace.group(bar, again=True), lambda error: not_found(workplace, error)
+    )
+    if done is not None:
         ui.navigate.to("/groups")
+
+
+async def _save(workplace: Workplace) -> None:
+    """Write the groups to the file that --groups names."""
+    try:
+        place = await in_thread(workplace.save_groups)
+    except ResightError as error:
+        alert(str(error))
+        return
+    notice(f"Saved to {place}.").props("role=status")
 
 
 def _sheet(found: FoundGroups, group: Group) -> None:

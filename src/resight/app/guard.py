@@ -7,6 +7,7 @@ alone keeps nobody out: requests that come from other pages, or under a foreign 
 import hmac
 from collections.abc import Sequence
 from http.cookies import CookieError, SimpleCookie
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
@@ -17,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from resight.app.uploads import MOST_BYTES, too_large
 from resight.errors import ConfigError
 
-LOCAL = ("127.0.0.1", "localhost", "::1")
+LOCALHOST = "localhost"
 
 COOKIE = "resight_token"
 
@@ -44,8 +45,16 @@ FORM = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewp
 
 
 def is_local(host: str) -> bool:
-    """Tell whether only this machine can reach a server that listens on `host`."""
-    return host in LOCAL or host.startswith("127.")
+    """Tell whether a name or an address always means the machine that asks: localhost, 127.0.0.0/8 and ::1.
+
+    A name that only looks like one, as 127.example.org, is anybody's.
+    """
+    if host.lower().removesuffix(".") == LOCALHOST:
+        return True
+    try:
+        return ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
 
 
 def check_token(token: str | None) -> None:
@@ -82,8 +91,8 @@ class Guard:
 
     def _refusal(self, scope: Scope, headers: dict[str, str]) -> Response | None:
         host = headers.get("host", "")
-        if self.token is None and _name(host) not in LOCAL:
-            return _sentence(403, f"this app answers to the names {', '.join(LOCAL)} only, not to '{host}'")
+        if self.token is None and not is_local(_name(host)):
+            return _sentence(403, f"this app answers to {LOCALHOST}, 127.0.0.1 and ::1 only, not to '{host[:100]}'")
         origin = headers.get("origin")
         if (origin is not None and _host(origin) != host) or _asked_by_another_site(headers):
             return _sentence(403, "this app does not answer to pages of other sites")

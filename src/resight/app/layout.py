@@ -1,5 +1,6 @@
 """What all pages share: frame, sentences of errors, progress of long work, elements that NiceGUI has no name for."""
 
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import resources
@@ -11,9 +12,11 @@ from nicegui.element import Element
 
 from resight.app.workplace import Workplace
 from resight.errors import ResightError
-from resight.run_images import Bar
+from resight.progress import Bar
 
 Result = TypeVar("Result")
+
+UNEXPECTED = "this failed in a way that it should not; what happened is printed where resight app runs"
 
 PAGES = (("/", "Search"), ("/groups", "Groups"), ("/review", "Review"), ("/run", "Run"))
 
@@ -109,8 +112,10 @@ async def in_thread(work: Callable[..., Result], *given: Any) -> Result:
     return cast(Result, done)  # NiceGUI gives None in its place only while it shuts down, when nobody looks any more
 
 
-async def with_progress(title: str, work: Callable[[Bar], Result]) -> Result | None:
-    """Do long work in another thread and show how far it is; where it fails, show why and give None."""
+async def with_progress(
+    title: str, work: Callable[[Bar], Result], failed: Callable[[ResightError], object] | None = None
+) -> Result | None:
+    """Do long work in another thread and show how far it is; where it fails, show why (`failed`), and give None."""
     state: dict[str, Any] = {"title": title, "share": None}
     with ui.element("div") as box:
         label = ui.label(f"{title} …").props("role=status")
@@ -128,12 +133,21 @@ async def with_progress(title: str, work: Callable[[Bar], Result]) -> Result | N
             shown.set_value(state["share"])
 
     timer = ui.timer(0.3, refresh)
+    result, why = None, None
     try:
         result = await in_thread(work, bar)
     except ResightError as error:
-        alert(str(error))
-        return None
+        why = error
+    except Exception:  # a fault of ours: the page must not go on showing work that has ended
+        traceback.print_exc()
+        why = ResightError(UNEXPECTED)
     finally:
         timer.cancel()
         box.delete()
+    if why is not None:
+        (failed or _said)(why)
     return result
+
+
+def _said(error: ResightError) -> None:
+    alert(str(error))

@@ -1,5 +1,6 @@
 """The page to answer pairs on, with the keyboard: each answer is on the disk before the next pair is shown."""
 
+from collections.abc import Callable
 from typing import Any
 
 from nicegui import events, ui
@@ -14,9 +15,13 @@ from resight.review.found import Doubts
 from resight.review.measuring import Measuring, answered
 from resight.review.questions import DOUBTS, MEASURE, Question, Queue, Source, named
 from resight.review.store import Decision
+from resight.types import Picture
 
 AHEAD = 3
 """Pairs whose images are loaded ahead."""
+
+FOLLOW_SECONDS = 1.0
+"""How often a page looks whether answers changed on another."""
 
 MORE = 100
 """Pairs that "draw more" adds."""
@@ -42,6 +47,7 @@ class ReviewPage:
         self.question: Question | None = None
         self.client = ui.context.client
         self.estimating = self.stale = False
+        self.seen = -1  # changes of the store that the figures are of
 
     async def build(self) -> None:
         """Lay it out, with the first pair."""
@@ -58,6 +64,7 @@ class ReviewPage:
                 self.queue = Queue(source, self.workplace.store, self.workplace.fingerprint)
                 self._lay_out()
                 await self._show_next()
+                ui.timer(FOLLOW_SECONDS, self._follow)
             self._export()
 
     async def _source(self) -> Source | None:
@@ -119,24 +126,26 @@ class ReviewPage:
             await self._undo()
         elif what in SAID and question is not None and said.get("question") == _key(question):
             self.question = None  # until it is saved, another press is of no question
-            self.problem.clear()
-            try:
-                await in_thread(self.queue.answer, question, SAID[what])
-            except ResightError as error:
+            if await self._done(self.queue.answer, question, SAID[what]):
+                await self._show_next()
+            else:
                 self.question = question
-                with self.problem:
-                    alert(str(error))
-                return
-            await self._show_next()
 
-    async def _undo(self) -> None:
+    async def _done(self, work: Callable[..., Any], *given: Any) -> tuple[Any] | None:
+        """Change the answers; gives what came of it, or shows why it could not be done."""
         self.problem.clear()
         try:
-            taken: Decision | None = await in_thread(self.queue.undo)
+            return (await in_thread(work, *given),)
         except ResightError as error:
             with self.problem:
                 alert(str(error))
+        return None
+
+    async def _undo(self) -> None:
+        done = await self._done(self.queue.undo)
+        if done is None:
             return
+        taken: Decision | None = done[0]
         if taken is None:
             with self.problem:
                 notice("There is nothing to undo.")
@@ -148,10 +157,15 @@ class ReviewPage:
 
     async def _show_next(self) -> None:
         """Show the next pair, which no other open page asks."""
-        others = {pair for client, pair in self.workplace.asked.items() if client != self.client.id}
-        coming: list[Question] = await in_thread(self.queue.next, AHEAD + len(others))
-        coming = [question for question in coming if question.pair not in others]
-        await self._show(coming[0] if coming else None, coming[1:])
+        while True:
+            wanted = AHEAD + len(self.workplace.asked)
+            coming: list[Question] = await in_thread(self.queue.next, wanted)
+            # Looked at only now: another page may have come to ask one of these meanwhile.
+            others = {pair for client, pair in self.workplace.asked.items() if client != self.client.id}
+            free = [question for question in coming if question.pair not in others]
+            if free or len(coming) < wanted:
+                await self._show(free[0] if free else None, free[1:])
+                return
 
     async def _show(self, question: Question | None, coming: list[Question] | None = None) -> None:
         self.question = question
@@ -167,7 +181,7 @@ class ReviewPage:
             self.workplace.asked[self.client.id] = question.pair
             self.why.set_text(question.why)
             for shown, picture in zip(self.sides, (question.left, question.right), strict=True):
-                shown.props["src"] = picture_address(self.workplace.pictures.register(picture), "large")
+                shown.props["src"] = self._address(picture)
                 shown.update()
         self._load_ahead(coming or [])
         await self._progress()
@@ -177,7 +191,11 @@ class ReviewPage:
         with self.preload:
             for question in coming[: AHEAD - 1]:
                 for picture in (question.left, question.right):
-                    image(picture_address(self.workplace.pictures.register(picture), "large"), "", lazy=False)
+                    image(self._address(picture), "", lazy=False)
+
+    def _address(self, picture: Picture) -> str:
+        id = self.workplace.pictures.register(picture, own=self.workplace.is_own(picture))
+        return picture_address(id, "large")
 
     def _all_done(self) -> None:
         text("h2", "All pairs are answered")
@@ -194,11 +212,20 @@ class ReviewPage:
             text("button", "Undo").props("type=button data-answer=undo")
 
     async def _skipped_again(self) -> None:
-        await in_thread(self.workplace.store.ask_skipped_again, self.purpose)
-        await self._show_next()
+        if await self._done(self.workplace.store.ask_skipped_again, self.purpose):
+            await self._show_next()
+
+    async def _follow(self) -> None:
+        """Look again where answers were given, or taken back, on another page."""
+        now = self.workplace.measuring
+        if isinstance(self.queue.source, Measuring) and now is not None and now is not self.queue.source:
+            self.queue.source, self.seen = now, -1  # more pairs were drawn there
+        if self.seen != self.workplace.store.changes:
+            await self._progress()
 
     async def _progress(self) -> None:
         """Say how far it is, and what the answers say so far."""
+        self.seen = self.workplace.store.changes
         known = await in_thread(self.queue.known)
         done, skipped = answered(known), sum(same is None for same in known.values())
         total = len(self.queue.source)

@@ -7,7 +7,8 @@ from nicegui import events, ui
 from nicegui.element import Element
 from PIL import Image
 
-from resight.app.api import where_of
+from resight.app.asking import entry_query
+from resight.app.filters import Filters, text_of, where_of, words_of
 from resight.app.layout import alert, frame, image, in_thread, link, notice, picture_address, text
 from resight.app.uploads import MOST_BYTES, too_large
 from resight.app.workplace import Workplace
@@ -18,8 +19,6 @@ from resight.gallery.searching import Answer, Ranked
 from resight.report.album import jpeg_uri
 
 TOPS = (10, 20, 50, 100)
-
-Filters = dict[str, str]
 
 
 class SearchPage:
@@ -39,7 +38,7 @@ class SearchPage:
             if self.workplace.gallery is None:
                 self._without_gallery()
                 return
-            stats = await in_thread(lambda: self.workplace.stats)
+            stats = await in_thread(self.workplace.stats)
             text("p", f"{stats['entries']:,} images can be searched.").classes("muted")
             with ui.element("div").classes("ask"):
                 self._upload()
@@ -75,10 +74,10 @@ class SearchPage:
             for name, many, label in kinds:
                 options = [option for option in stats[many] if option != "unknown"]
                 if options:
-                    chosen = [one for one in self.filters[name].split(",") if one in options]
+                    chosen = [one for one in words_of(self.filters[name]) if one in options]
                     select = ui.select(options, multiple=True, label=label, value=chosen)
                     select.props("dense outlined use-chips clearable").mark(name)
-                    select.on_value_change(lambda event, name=name: self._filter(name, ",".join(event.value or ())))
+                    select.on_value_change(lambda event, name=name: self._filter(name, text_of(event.value or ())))
             if stats["first"] is not None:
                 for name, label, at in (("after", "From", stats["first"]), ("before", "Before", stats["last"])):
                     field = ui.input(label, value=self.filters[name], placeholder=shown_time(at))
@@ -99,7 +98,7 @@ class SearchPage:
         event.sender.reset()  # type: ignore[attr-defined]
         data = await event.file.read()
         try:
-            queries, upload = await in_thread(self.workplace.image_query, data)
+            queries, upload = await in_thread(self.workplace.asking.image, data)
         except ResightError as error:
             self._show_error(str(error))
             return
@@ -111,7 +110,7 @@ class SearchPage:
 
     async def _search_like(self) -> None:
         try:
-            self.queries, entry = await in_thread(self.workplace.entry_query, self.like)
+            self.queries, entry = await in_thread(entry_query, self.workplace.opened_gallery, self.like)
         except ResightError as error:
             self._show_error(str(error))
             return
@@ -135,7 +134,7 @@ class SearchPage:
         if self.queries is None:
             return
         try:
-            where = where_of(*(self.filters[name] for name in ("camera", "after", "before", "type", "source")))
+            where = where_of(self.filters)
             answer: Answer = await in_thread(self._found, where)
         except ResightError as error:
             self._show_error(str(error))
@@ -149,14 +148,19 @@ class SearchPage:
         return self.workplace.search(self.queries, self.top, where, others=self.others)
 
     def _show(self, answer: Answer) -> None:
-        text("h2", headline(answer)).classes("nomatch" if answer.match is False else "")
+        said = headline(answer)
+        text("h2", said[:1].upper() + said[1:]).classes("nomatch" if answer.match is False else "")
         with ui.element("ol").classes("hits"):
             for rank, hit in enumerate(answer.hits, start=1):
-                self._show_hit(rank, hit)
+                self._show_hit(f"{rank}.", hit)
+        if answer.beyond is not None:
+            text("h2", "The best match after these")
+            with ui.element("ol").classes("hits"):
+                self._show_hit("later", answer.beyond)
         for sentence in self.workplace.explanation():
             text("p", sentence).classes("muted")
 
-    def _show_hit(self, rank: int, hit: Ranked) -> None:
+    def _show_hit(self, rank: str, hit: Ranked) -> None:
         entry = hit.entry
         verdict = {None: "", True: "match", False: "below"}[hit.same]
         facts = [f"score {hit.score:.3f}"]
@@ -172,9 +176,12 @@ class SearchPage:
         said = {"": "", "match": "match", "below": "below the threshold"}[verdict]
         with ui.element("li").classes(verdict):
             with link("", self._link(entry.id)) as anchor:
-                anchor.props["aria-label"] = f"Search for what looks like number {rank}"
-                image(picture_address(entry.id), ", ".join(filter(None, [f"rank {rank}", said, *facts, *known])))
-            text("div", f"{rank}. {said}").classes("verdict")
+                anchor.props["aria-label"] = f"Search for what looks like the hit {rank}"
+                image(
+                    picture_address(entry.id),
+                    ", ".join(filter(None, [f"rank {rank.rstrip('.')}", said, *facts, *known])),
+                )
+            text("div", f"{rank} {said}").classes("verdict")
             for fact in (*facts, *known):
                 text("div", fact)
             text("div", entry.path.name).classes("muted")

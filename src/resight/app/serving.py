@@ -8,11 +8,13 @@ import socket
 import sys
 import warnings
 import webbrowser
+from urllib.parse import quote
 
 from resight.app.guard import check_token, is_local
-from resight.app.workplace import AppRequest, Workplace
+from resight.app.request import AppRequest
+from resight.app.workplace import Workplace
 from resight.errors import ConfigError
-from resight.run_images import Say
+from resight.progress import Say
 
 INSTALL = "the app needs nicegui; install it with: pip install 'resight[app]'"
 
@@ -31,26 +33,26 @@ def run_app(request: AppRequest, say: Say) -> None:
     check_token(request.token)
     if importlib.util.find_spec("nicegui") is None:
         raise ConfigError(INSTALL)
-    token = request.token
-    if token is None and not is_local(request.host):
-        token = secrets.token_urlsafe(24)
-    with listening(request.host, request.port) as listener, Workplace(request) as workplace:
+    with listening(request.host, request.port) as listener, Workplace(request, say) as workplace:
         import uvicorn
 
         from resight.app.api import make_app
         from resight.app.pages import add_pages
 
+        bound, port = listener.getsockname()[:2]
+        others = not is_local(bound)
+        token = request.token or (secrets.token_urlsafe(24) if others else None)
         app = make_app(workplace, token)
         add_pages(app, workplace)
-        address = _address(request.host, listener.getsockname()[1], token)
+        address = _address(request.host if others else bound, port)
         for line in (*workplace.explanation(), f"answers are kept in {workplace.store.path}"):
             say(line)
-        if not is_local(request.host):
+        if others:
             say(f"others on the network who have the token can see the images; this listens on {request.host} without "
                 "encryption: put a proxy with TLS before it where that matters")  # fmt: skip
-        say(f"open {address} (Ctrl-C stops it)")
+        say(f"open {address}{f'?token={quote(token)}' if token else ''} (Ctrl-C stops it)")
         if request.browser or (request.browser is None and sys.stdout.isatty()):
-            webbrowser.open(address)
+            webbrowser.open(address)  # without the token, which all on this machine could read in the list of programs
         config = uvicorn.Config(
             app, log_level="warning", timeout_graceful_shutdown=CLOSING_SECONDS, server_header=False, lifespan="on"
         )
@@ -89,8 +91,6 @@ def listening(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _address(host: str, port: int, token: str | None) -> str:
-    from urllib.parse import quote
-
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(host, host)
-    return f"http://{shown}:{port}/" + (f"?token={quote(token)}" if token else "")
+def _address(host: str, port: int) -> str:
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{shown}]:{port}/" if ":" in shown else f"http://{shown}:{port}/"

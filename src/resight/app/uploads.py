@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from resight.data.decode import BrokenImageError, decode
 from resight.data.digests import DIGEST_BYTES
@@ -18,7 +18,16 @@ MOST_BYTES = 20 * 1024 * 1024
 """Largest upload."""
 
 MOST_PIXELS = 50_000_000
-"""Largest image: decoded it takes 150 MB. A few kilobytes of PNG can say that they are billions of pixels."""
+"""Largest image. A few kilobytes of PNG can say that they are billions of pixels."""
+
+MOST_MEMORY = 600_000_000
+"""Most bytes that decoding may need at a time."""
+
+UPRIGHT_JPEG, USUAL, WIDE = 4, 20, 26
+"""Bytes a pixel that `decode` needs at most, copies in other modes included; measured."""
+
+WIDE_MODES = ("I", "F")
+"""Pillow's names of 32 bits a pixel and more: they are converted by way of wider ones yet."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 """Pillow's names of what is taken. Others it hands to outside programs, or decodes in rarely tried code."""
@@ -69,6 +78,7 @@ def _check_header(data: bytes) -> None:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             width, height = image.size
+            need = width * height * _bytes_a_pixel(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise RefusedUpload(413, _too_many("far more")) from error
     except UnidentifiedImageError as error:
@@ -79,6 +89,18 @@ def _check_header(data: bytes) -> None:
         raise RefusedUpload(415, "the upload must be an image, and its header cannot be read; send another") from error
     if width * height > MOST_PIXELS:
         raise RefusedUpload(413, _too_many(f"{width} × {height}"))
+    if need > MOST_MEMORY:
+        raise RefusedUpload(
+            413,
+            f"decoding an image may need up to {MOST_MEMORY / 1e6:.0f} MB, and this one of {width} × {height} pixels "
+            f"needs {need / 1e6:.0f} MB; send a smaller one, or a JPEG",
+        )
+
+
+def _bytes_a_pixel(image: Image.Image) -> int:
+    if image.format == "JPEG" and image.mode in ("L", "RGB") and image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+        return UPRIGHT_JPEG
+    return WIDE if image.format == "WEBP" or image.mode.startswith(WIDE_MODES) else USUAL
 
 
 def _too_many(came: str) -> str:

@@ -1,70 +1,40 @@
 """What the app works with: a run's model, a gallery, the answers, and the groups and audit once they are there."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
+from resight.app.asking import Asking
 from resight.app.pictures import Pictures
-from resight.app.uploads import Upload, read_upload
+from resight.app.request import AppRequest
 from resight.artifacts import load_model
 from resight.audit_images import AuditRequest
 from resight.audit_plan import data_of
-from resight.auditing import prepare_audit
-from resight.backbones import ReidModel
-from resight.calibrate import fingerprint
-from resight.config import Recipe
-from resight.data.decode import resized
-from resight.errors import DataError, GalleryError, ResightError
-from resight.gallery import Entry, Gallery, Where
-from resight.gallery.index import as_tensor, torch_rows
+from resight.auditing import Audit, prepare_audit
+from resight.backends import open_backend
+from resight.calibrate import fingerprint, load_calibration
+from resight.errors import ConfigError, GalleryError, ResightError
+from resight.gallery import Gallery, Where
 from resight.gallery.queries import Queries
-from resight.gallery.searching import Answer, Judge, SearchRequest, explain, make_judge, search
+from resight.gallery.searching import Answer, Judge, explain, make_judge, search
+from resight.groups.saved import SavedGroups
+from resight.groups.settings import trained_once
+from resight.groups.table import write_groups
+from resight.matching import check_asked
 from resight.pair_answers import read_answers
 from resight.prepare import choose_device
+from resight.progress import Bar, Say, no_bar, silent
 from resight.review.exporting import answers_csv
-from resight.review.found import FoundGroups, group_gallery
+from resight.review.found import FoundGroups, Means, group_gallery, load_groups
 from resight.review.measuring import Measuring
-from resight.review.questions import Known, latest
-from resight.review.store import FILE, Pair, ReviewStore
-from resight.run_images import Bar
-
-UPLOADED = "uploaded image"
+from resight.review.questions import Known, latest, whole_name
+from resight.review.store import Pair, ReviewStore
+from resight.types import Picture
 
 NO_GALLERY = "this app was started without a gallery; make one with resight index, and start again with: {command}"
-
-
-@dataclass(frozen=True)
-class AppRequest:
-    """What `resight app` was asked for. `token`: None makes one where others can reach `host`, and none elsewhere."""
-
-    run: Path
-    gallery: str | None = None
-    host: str = "127.0.0.1"
-    port: int = 8080
-    token: str | None = None
-    browser: bool | None = None
-    state: Path | None = None
-    false_match_rate: float | None = None
-    device: str = "auto"
-    cache_dir: Path | None = None
-
-    @property
-    def folder(self) -> Path:
-        """The run folder."""
-        return self.run if self.run.is_dir() else self.run.parent
-
-    @property
-    def state_file(self) -> Path:
-        """Where the answers lie."""
-        return self.state or self.folder / FILE
 
 
 class Workplace:
@@ -74,28 +44,32 @@ class Workplace:
         ConfigError: a flag cannot be used, or another app has the answers open.
         CheckpointError: the model or its calibration cannot be read.
         GalleryError: the gallery is of another model, or cannot be opened.
-        DataError: the file of answers cannot be read.
+        DataError: the file of answers, or that of groups, cannot be read.
     """
 
-    def __init__(self, request: AppRequest) -> None:
+    def __init__(self, request: AppRequest, say: Say = silent) -> None:
         self.request, self.run = request, request.run
         self.fingerprint = fingerprint(request.run)
-        rate = request.false_match_rate
-        self.judge: Judge = make_judge(SearchRequest(request.run, Path(), request.gallery or "", false_match_rate=rate))
-        self.model: ReidModel
-        self.recipe: Recipe
-        self.model, self.recipe = load_model(request.run, choose_device(request.device))
+        level = {"threshold": request.threshold, "rate": request.false_match_rate}
+        check_asked(load_calibration(request.run), request.run, **level)
         self.gallery: Gallery | None = None
+        self.groups: FoundGroups | None = None
+        self._earlier: SavedGroups | None = None
+        if request.groups is not None and request.groups.exists():
+            self.groups, self._earlier = load_groups(request.groups, self.fingerprint)
         with ExitStack() as opened:
             self.store = opened.enter_context(ReviewStore(request.state_file))
             if request.gallery is not None:
                 self.gallery = opened.enter_context(Gallery.open(request.gallery, self.fingerprint))
+            self.judge: Judge = make_judge(request.run, **level, gallery=self.gallery)
+            self.trained_once, self.asking = _opened_model(request, say)
             self._opened = opened.pop_all()
-        self.pictures = Pictures(self.gallery)
+        self.pictures = Pictures(self.gallery, request.cache)
+        if self.groups is not None:
+            self.pictures.offer(self.groups.entries)
         self.measuring: Measuring | None = None
-        self.groups: FoundGroups | None = None
-        self._embedding = threading.Lock()
         self._preparing = threading.Lock()
+        self._stats: Mapping[str, Any] | None = None
         self.asked: dict[str, Pair] = {}  # what each open page asks now, so that no two ask the same
         self.audit_error = self._old_audit()
 
@@ -103,7 +77,7 @@ class Workplace:
         """Open the audit that there is; says why where it cannot be used."""
         try:
             if self.has_audit():
-                self.draw(lambda title: lambda done, total: None)
+                self.draw(no_bar)
         except ResightError as error:
             return str(error)
         return ""
@@ -129,57 +103,20 @@ class Workplace:
             raise GalleryError(NO_GALLERY.format(command=f"resight app {self.run} GALLERY"))
         return self.gallery
 
-    @cached_property
     def stats(self) -> Mapping[str, Any]:
-        """What the gallery holds, as it was when this was first asked."""
-        return self.opened_gallery.stats()
+        """Say what the gallery holds; counted anew only where their number has changed, as others may use a server.
+
+        Raises:
+            GalleryError: there is no gallery, or it cannot be asked.
+        """
+        gallery = self.opened_gallery
+        if self._stats is None or self._stats["entries"] != len(gallery):
+            self._stats = gallery.stats()
+        return self._stats
 
     def explanation(self) -> list[str]:
         """Say what counts as a match, or that this is not known."""
         return explain(self.judge, 0 if self.gallery is None else len(self.gallery), self.run)
-
-    def embed(self, data: bytes) -> tuple[Upload, Float[Tensor, "1 d"]]:
-        """Decode and embed an uploaded image.
-
-        Raises:
-            RefusedUpload: it cannot be.
-        """
-        height, width = self.recipe.input.height_width
-        with self._embedding:  # one at a time, which bounds the memory, too
-            upload = read_upload(data)
-            images = as_tensor([resized(upload.pixels, height, width)], (height, width))
-            return upload, torch_rows(self.model)(images)
-
-    def image_query(self, data: bytes) -> tuple[Queries, Upload]:
-        """Make a query of an uploaded image.
-
-        Raises:
-            RefusedUpload: it is none.
-        """
-        upload, rows = self.embed(data)
-        return Queries((UPLOADED,), rows, (None,), (upload.digest,), (None,)), upload
-
-    def vector_query(self, numbers: Sequence[float]) -> Queries:
-        """Make a query of an embedding, of unit length or not.
-
-        Raises:
-            DataError: it is no embedding of this model.
-        """
-        vector = torch.tensor(numbers, dtype=torch.float64)
-        length = vector.norm()
-        if len(vector) != self.model.dim or not bool(length.isfinite()) or float(length) == 0:
-            raise DataError(f"vector must be {self.model.dim} finite numbers, not all 0, got {len(vector)} numbers")
-        return Queries(("vector",), (vector / length).float()[None], (None,), (None,), (None,))
-
-    def entry_query(self, id: str) -> tuple[Queries, Entry]:
-        """Make a query of an entry of the gallery.
-
-        Raises:
-            GalleryError: there is no such entry, or the gallery cannot be asked.
-        """
-        entry = self.opened_gallery.get([id])[0]
-        vectors = self.opened_gallery.vectors([id])
-        return Queries((entry.path.name,), vectors, (entry.picture,), (id,), (entry.camid,)), entry
 
     def search(self, queries: Queries, top: int, where: Where, *, others: bool = False) -> Answer:
         """Search for the one query; `others`: without its own picture.
@@ -191,8 +128,25 @@ class Workplace:
 
     def known(self) -> Known:
         """Give all answers, of whatever purpose; the later one is right."""
+        given = latest(d for d in self.store.decisions() if d.same is not None)
         before = {} if self.measuring is None else self.measuring.known()
-        return {**before, **latest(d for d in self.store.decisions() if d.same is not None)}
+        return {pair: same for pair, same in before.items() if pair not in given} | given
+
+    def take_back(self, pair: Pair) -> None:
+        """Take back whatever was answered of a pair, here or in the audit's file.
+
+        Raises:
+            DataError, CheckpointError: it cannot be written.
+        """
+        self.store.take_back(pair)
+        with self._preparing:
+            if self.measuring is not None and self.measuring.known().get(pair) is not None:
+                name = self.measuring.audit.answers[self.measuring.pairs.index(pair)].pair
+                self.measuring = Measuring(self._audit_of_now(self.measuring).with_answers({name: None}))
+
+    def is_own(self, picture: Picture) -> bool:
+        """Tell whether it is one of those that the run's audit asks about."""
+        return self.measuring is not None and whole_name(picture) in self.measuring.names
 
     def has_audit(self) -> bool:
         """Whether pairs were drawn before."""
@@ -204,48 +158,82 @@ class Workplace:
         Raises:
             ResightError: as `auditing.prepare_audit`.
         """
-        request = AuditRequest(
-            self.request.folder, pairs=pairs, device=self.request.device, cache_dir=self.request.cache_dir
-        )
+        asked = AuditRequest(self.run, pairs=pairs, device=self.request.device, cache_dir=self.request.cache_dir)
         with self._preparing:
             if self.measuring is not None and pairs is not None:  # what is drawn next depends on what is known
-                audit, given = self.measuring.audit, latest(self.store.decisions(self.measuring.purpose))
-                names = zip(self.measuring.pairs, audit.answers, strict=True)
+                given = latest(self.store.decisions(self.measuring.purpose))
+                names = zip(self.measuring.pairs, self.measuring.audit.answers, strict=True)
                 said = {answer.pair: given.get(pair) for pair, answer in names}
-                # The file may hold answers that were given elsewhere meanwhile; a skip takes none of them away.
-                now = replace(audit, answers=read_answers(audit.pairs_file))
-                now.with_answers({pair: same for pair, same in said.items() if same is not None})
-            self.measuring = Measuring(prepare_audit(request, lambda text: None, bar))
+                # A skip takes no answer away that was given elsewhere.
+                self._audit_of_now(self.measuring).with_answers(
+                    {p: same for p, same in said.items() if same is not None}
+                )
+            self.measuring = Measuring(prepare_audit(asked, silent, bar))
             return self.measuring
 
+    @staticmethod
+    def _audit_of_now(measuring: Measuring) -> Audit:
+        """Read the file again: it may hold answers that were given elsewhere meanwhile."""
+        return replace(measuring.audit, answers=read_answers(measuring.audit.pairs_file))
+
     def group(self, bar: Bar, *, again: bool = False) -> FoundGroups:
-        """Group the gallery, or give the groups that there are.
+        """Give the groups that there are, or group the gallery.
+
+        Groups that came from a file are gone on from, so that they keep their numbers.
 
         Raises:
             ResightError: as `found.group_gallery`.
         """
         with self._preparing:
             if self.groups is None or again:
-                miner = self.recipe.miner
-                once = miner.name == "cluster" and bool(miner.options.get("once_per_camera", False))
-                self.groups = group_gallery(
-                    self.opened_gallery,
-                    self.known(),
+                means = Means(
                     self.judge.calibration,
-                    trained_once=once,
+                    self.judge.thresholds,
+                    self.request.decides,
+                    self.trained_once,
+                    self._earlier,
+                )
+                self.groups = group_gallery(
+                    *(self.opened_gallery, self.known(), means, self.root(), self.request.cache),
                     progress=bar("comparing images"),
                 )
             return self.groups
+
+    def save_groups(self, file: Path | None = None) -> Path:
+        """Write the groups, whole or not at all, to `file`, or where --groups says; .csv or .parquet.
+
+        Raises:
+            ConfigError: there is nothing to write, or no place.
+            ResightError: they cannot be written.
+        """
+        place, groups = file or self.request.groups, self.groups
+        if groups is None:
+            raise ConfigError("there are no groups yet: open the page of groups first")
+        if place is None:
+            raise ConfigError("no file was named to save groups to; start the app with --groups groups.parquet")
+        write_groups(place, groups.crops, groups.grouping, groups.embeddings, self.fingerprint)
+        return place
 
     def root(self) -> Path:
         """Where names of pictures in an export begin: the folder of the run's data, where that is known."""
         if self.measuring is not None:
             return Path(self.measuring.audit.plan.data)
         try:
-            return data_of(self.request.folder)[0].absolute()
+            return data_of(self.run)[0].absolute()
         except ResightError:
             return self.request.folder.absolute()
 
     def answers_csv(self, *, drawn_only: bool) -> str:
         """Write the answers as CSV, see `review.exporting`."""
         return answers_csv(self.store, self.measuring, self.root(), self.fingerprint, drawn_only=drawn_only)
+
+
+def _opened_model(request: AppRequest, say: Say) -> tuple[bool, Asking]:
+    """Load the model to embed uploads with; whether it was trained under the rule of one image a camera, too."""
+    device = choose_device(request.device)
+    model, recipe = load_model(request.run, device)
+    size = recipe.input.height_width
+    # Uploads come one by one: a trial of backends takes longer than it saves.
+    name = "torch" if request.backend == "auto" else request.backend
+    embedder = open_backend(model, size, name, device=device, say=say, cache_dir=request.cache)
+    return trained_once(recipe), Asking(embedder, size)

@@ -1,9 +1,8 @@
 """Any data set written as a manifest, the general form that every part of it can be said in."""
 
-import contextlib
 import csv
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from resight.data.manifest_table import BOX_COLUMNS, COLUMNS
 from resight.errors import ConfigError, DataError
 from resight.protocols import GENERAL, PROTOCOLS
 from resight.types import Dataset, Split, TestSet
+from resight.whole_files import replacing
 
 Columns = Mapping[str, Sequence[Any]]
 """The cells of each column, None where empty."""
@@ -51,34 +51,9 @@ def write_manifest(dataset: Dataset, file: Path, *, overwrite: bool = False, abs
     check_target(file, overwrite=overwrite)
     columns = _columns(dataset, _written_paths(dataset, file.parent, absolute=absolute))
     write = _write_parquet if file.suffix.lower() == ".parquet" else _write_csv
-    with replacing(file) as temporary:
+    with replacing(file, DataError) as temporary:
         write(temporary, columns)
     return len(columns["path"])
-
-
-@contextlib.contextmanager
-def replacing(file: Path, *, settled: bool = True) -> Iterator[Path]:
-    """Give a name to write to; what was written there then takes the place of `file`, or is removed after an error.
-
-    `settled`: wait until it is on the disk, so that not even a power cut leaves half of it.
-
-    Raises:
-        DataError: it cannot be written.
-    """
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        if settled:
-            with temporary.open("rb") as written:
-                os.fsync(written.fileno())
-        temporary.replace(file)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        if isinstance(error, (OSError, UnicodeEncodeError)):
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            raise DataError(f"{file} cannot be written: {reason}; give another file") from error
-        raise
 
 
 def _columns(dataset: Dataset, paths: Sequence[str]) -> Columns:

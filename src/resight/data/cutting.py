@@ -11,12 +11,12 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from resight.data.convert import replacing
 from resight.data.crops import each_decoded
 from resight.data.decode import BrokenImageError
 from resight.data.digests import content_digests, default_cache_dir
 from resight.errors import ConfigError, DataError
 from resight.types import Crop, Dataset, Sample, Split
+from resight.whole_files import replacing
 
 JPEG_QUALITY = 95
 ENDS = {".jpg": b"\xff\xd9", ".png": b"IEND\xaeB`\x82"}
@@ -105,7 +105,7 @@ def _write(file: Path, content: bytes) -> None:
     except OSError as error:
         raise DataError(f"{file.parent} cannot be made: {error.strerror}; give another folder") from error
     # Not settled: a million waits for the disk would take hours, and `_is_whole` finds what a power cut left.
-    with replacing(file, settled=False) as temporary:
+    with replacing(file, DataError, settled=False) as temporary:
         temporary.write_bytes(content)
 
 

@@ -37,7 +37,7 @@ class Container:
 
     `suffixes`: the endings it may have, the usual one first. `packages`: what writing and running it needs. `write`:
     graph, path, facts → the file (and others of its stem). `open`: path, precision → what runs it on the CPU, with
-    torch's number of threads. `facts`: what `write` was told.
+    torch's number of threads. `facts`: what `write` was told. `beside`: endings of those others.
     """
 
     suffixes: tuple[str, ...]
@@ -45,6 +45,7 @@ class Container:
     write: Callable[[EmbeddingGraph, Path, Mapping[str, str]], None]
     open: Callable[[Path, str], Run]
     facts: Callable[[Path], dict[str, str]]
+    beside: tuple[str, ...] = ()
 
 
 def need(*packages: str, what: str) -> Any:
@@ -178,6 +179,6 @@ def facts_of_torchscript(path: Path) -> dict[str, str]:
 
 CONTAINERS: dict[str, Container] = {
     "onnx": Container((".onnx",), ("onnx", "onnxruntime"), write_onnx, open_onnx, facts_of_onnx),
-    "openvino": Container((".xml",), ("onnx", "openvino"), write_openvino, open_openvino, facts_of_openvino),
+    "openvino": Container((".xml",), ("onnx", "openvino"), write_openvino, open_openvino, facts_of_openvino, (".bin",)),
     "torchscript": Container((".torchscript", ".pt"), (), write_torchscript, open_torchscript, facts_of_torchscript),
 }

@@ -1,6 +1,5 @@
 """`resight export`: a trained model → one file that another program runs."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,7 @@ from resight.export.containers import CONTAINERS
 from resight.export.files import write_checked
 from resight.export.graph import IMAGENET_NORMALISED, NORMALISED, RAW, EmbeddingGraph
 from resight.export.samples import images_of
-
-Say = Callable[[str], None]
+from resight.progress import Say
 
 BOXMOT = "boxmot"
 """ONNX as BoxMOT's loading code (version 25.0.0) wants it.
@@ -83,6 +81,7 @@ def _out(request: ExportRequest, container: str) -> Path:
     out = request.out or folder / f"{BOXMOT if request.to == BOXMOT else 'model'}{endings[0]}"
     if out.suffix not in endings:
         raise ConfigError(f"--out must end in {' or '.join(endings)} for --to {request.to}, got {out}")
-    if out.exists() and not request.overwrite:
-        raise ConfigError(f"{out} exists already; replace it with --overwrite or give another --out")
+    for file in (out, *(out.with_suffix(ending) for ending in CONTAINERS[container].beside)):
+        if file.exists() and not request.overwrite:
+            raise ConfigError(f"{file} exists already; replace it with --overwrite or give another --out")
     return out

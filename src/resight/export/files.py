@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import UInt8
 from torch import Tensor
 
-from resight.checkpoint import sync
-from resight.errors import CheckpointError, ConfigError, ResightError
+from resight.errors import CheckpointError, ConfigError, ResightError, reason_of
 from resight.export.containers import CONTAINERS, Run, need
 from resight.export.graph import EmbeddingGraph, lowest_cosine
+from resight.whole_files import sync
 
 COSINE = 0.9999
 """Least cosine of an embedding that a written file gives to the model's own in float32."""
@@ -25,7 +25,7 @@ def write_checked(
     """Write a graph to `path` if it stands the comparison on `images`; give the lowest cosine met there.
 
     What stood at `path` before stays until the new file is whole. Of two files (OpenVINO's) the one that names the
-    other comes last.
+    other comes last, and if that cannot be, both old ones come back.
 
     Raises:
         ConfigError: a package is missing, the model cannot be written so, or gives other embeddings when it is.
@@ -33,7 +33,7 @@ def write_checked(
     """
     need(*CONTAINERS[container].packages, what=f"a file of kind {container}")
     with placed(path) as part:
-        cosine = compare(_written(graph, container, part, facts), graph, images)
+        cosine = _written(graph, container, part, facts, images)
         if cosine < COSINE:
             raise ConfigError(
                 f"{path} was not written: its embeddings must have a cosine of at least {COSINE} to the model's own, "
@@ -64,18 +64,19 @@ def placed(path: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _written(graph: EmbeddingGraph, container: str, path: Path, facts: Mapping[str, str]) -> Run:
-    """Write a graph and open what was written."""
+def _written(
+    graph: EmbeddingGraph, container: str, path: Path, facts: Mapping[str, str], images: UInt8[Tensor, "b 3 h w"]
+) -> float:
+    """Write a graph, run what was written, and compare."""
     kind = CONTAINERS[container]
     try:
         kind.write(graph, path, facts)
-        return kind.open(path, "float32")
+        return compare(kind.open(path, "float32"), graph, images)
     except (OSError, ResightError):
         raise
-    except Exception as error:  # an exporter can fail in any way at an operation that it does not know
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    except Exception as error:  # an exporter or an engine can fail in any way at an operation that it does not know
         raise ConfigError(
-            f"{graph.model.config.name} cannot be written as {container} ({first}); use another kind of file"
+            f"{graph.model.config.name} cannot be written as {container} ({reason_of(error)}); use another kind of file"
         ) from error
 
 
@@ -91,12 +92,22 @@ def compare(run: Run, graph: EmbeddingGraph, images: UInt8[Tensor, "b 3 h w"]) -
 
 
 def _move_in(folder: Path, path: Path) -> None:
-    """Move the written files beside each other, the one at `path` last."""
-    others = sorted(p for p in folder.iterdir() if p.name != path.name)
-    for part in (*others, folder / path.name):
-        sync(part)
-    if others:
-        path.unlink(missing_ok=True)  # the old one would be read with the new one's weights
-    for part in (*others, folder / path.name):
-        part.replace(path.parent / part.name)
-    sync(path.parent)
+    """Move the written files beside each other, the one at `path` last; after an error the old ones are back."""
+    others = sorted(p.name for p in folder.iterdir() if p.name != path.name)
+    names = [*others, path.name]
+    for name in names:
+        sync(folder / name)
+    before = folder / "before"
+    before.mkdir()
+    try:
+        # The old one at `path` goes first, or it would be read with the new one's weights.
+        for name in reversed(names if others else []):
+            if (path.parent / name).exists():
+                (path.parent / name).replace(before / name)
+        for name in names:
+            (folder / name).replace(path.parent / name)
+        sync(path.parent)
+    except BaseException:
+        for old in before.iterdir():
+            old.replace(path.parent / old.name)
+        raise

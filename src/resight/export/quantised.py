@@ -1,7 +1,9 @@
 """A written graph in 8-bit integers: weights by their own range, activations by the range met on some images."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -11,6 +13,9 @@ from resight.export.containers import need
 from resight.export.graph import INPUT
 
 BATCH = 8
+
+WITH_WEIGHTS = ("Conv", "Gemm", "MatMul")
+"""Operations that an engine computes faster in 8-bit integers."""
 
 
 class _Batches:
@@ -24,11 +29,12 @@ class _Batches:
         return None if batch is None else {INPUT: batch}
 
 
-def quantise(source: Path, target: Path, images: UInt8[Tensor, "b 3 h w"]) -> None:
+def quantise(source: Path, target: Path, images: UInt8[Tensor, "b 3 h w"], *, share: float = 1.0) -> None:
     """Write the ONNX file `source`, which takes raw images, to `target` with weights and activations in int8.
 
     Each output channel of a convolution has its own scale. How far the embeddings move depends on the network: those
-    whose channels differ widely in range lose most, so the result must be compared before it is used.
+    whose channels differ widely in range lose most, so the result must be compared before it is used. `share`: of the
+    convolutions, the last ones, above 0 to 1; those before stay in float32.
 
     Raises:
         MissingPackageError: ONNX Runtime is not installed.
@@ -47,5 +53,13 @@ def quantise(source: Path, target: Path, images: UInt8[Tensor, "b 3 h w"]) -> No
         per_channel=True,
         activation_type=tools.QuantType.QUInt8,
         weight_type=tools.QuantType.QInt8,
+        nodes_to_exclude=_before(need("onnx", what="a model in 8-bit integers").load(prepared).graph.node, share),
     )
     prepared.unlink()
+
+
+def _before(nodes: Any, share: float) -> list[str]:
+    """Name the operations that come before the last `share` of those with weights."""
+    places = [place for place, node in enumerate(nodes) if node.op_type in WITH_WEIGHTS]
+    kept = len(places) - math.ceil(share * len(places))
+    return [node.name for node in nodes[: places[kept]]] if kept else []

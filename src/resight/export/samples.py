@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from resight.audit_plan import data_of
-from resight.data.crops import each_decoded
 from resight.data.decode import resized
+from resight.data.decoded import DecodedOnce, as_batch
 from resight.data.formats import read_dataset
 from resight.data.synthetic import SyntheticConfig, draw_crop
 from resight.errors import DataError
@@ -26,13 +26,14 @@ def images_of(run: Path, size: tuple[int, int], count: int = COUNT) -> tuple[UIn
         splits = [split for split in read_dataset(root, format).splits if len(split)]
         pictures = [picture for split in splits for picture in split.pictures]
         spread = pictures[:: max(1, len(pictures) // count)][:count]
-        decoded = each_decoded(spread, lambda pixels: resized(pixels, *size))
-        whole = [pixels for pixels in decoded if isinstance(pixels, np.ndarray)]
+        pixels, index = DecodedOnce(spread, size), torch.arange(len(spread))
+        images = pixels.batch(index)
+        whole = images[pixels.whole(index)]
     except DataError:
-        whole = []
+        return drawn_images(size, count), f"{count} drawn images"
     if len(whole) < 2:
         return drawn_images(size, count), f"{count} drawn images"
-    return _batch(whole), f"{len(whole)} images of {root}"
+    return whole, f"{len(whole)} images of {root}"
 
 
 def drawn_images(size: tuple[int, int], count: int = COUNT) -> UInt8[Tensor, "b 3 h w"]:
@@ -40,8 +41,4 @@ def drawn_images(size: tuple[int, int], count: int = COUNT) -> UInt8[Tensor, "b 
     people, vehicles = SyntheticConfig("people"), SyntheticConfig("vehicles", width=128)
     files = [draw_crop(vehicles if i % 2 else people, pid=1 + i, camera=i % 3, view=0) for i in range(count)]
     images = [np.asarray(Image.open(io.BytesIO(file)).convert("RGB")) for file in files]
-    return _batch([resized(image, *size) for image in images])
-
-
-def _batch(images: list[np.ndarray]) -> UInt8[Tensor, "b 3 h w"]:
-    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+    return as_batch([resized(image, *size) for image in images])

@@ -6,7 +6,15 @@ from pathlib import Path
 
 from resight.data.manifest_table import BOX_COLUMNS
 from resight.errors import GalleryError
-from resight.gallery.engine import COLLECTION, Engine, beside, open_folder, recover_swap
+from resight.gallery.engine import (
+    COLLECTION,
+    Engine,
+    GalleryThereError,
+    NoGalleryError,
+    beside,
+    open_folder,
+    recover_swap,
+)
 from resight.gallery.entries import LONGEST_ID, LONGEST_PATH, LONGEST_WORD
 from resight.gallery.header import Header, read_header
 
@@ -22,7 +30,7 @@ def create_folder(path: Path, header: Header) -> None:
     """
     recover_swap(path)
     if path.exists():
-        raise GalleryError(f"{path} is there already; open it, or give another place")
+        raise GalleryThereError(f"{path} is there already; open it, or give another place")
     new = beside(path, f"new-{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +55,7 @@ def create_collection(engine: Engine, header: Header) -> None:
 
     with engine.said_plainly():
         if engine.client.has_collection(engine.collection):
-            raise GalleryError(f"{engine.where} is there already; open it, or name another behind a #")
+            raise GalleryThereError(f"{engine.where} is there already; open it, or name another behind a #")
     schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False, description=header.text())
     schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=LONGEST_ID)
     schema.add_field("vector", DataType.FLOAT_VECTOR, dim=header.dim)
@@ -82,6 +90,6 @@ def stored_header(engine: Engine) -> Header:
         said = engine.client.describe_collection(engine.collection) if there else {}
     if not there and engine.folder is None:
         name = "" if engine.collection == COLLECTION else f" named {engine.collection}"
-        raise GalleryError(f"there is no gallery{name} at {engine.where}; make one with resight index")
+        raise NoGalleryError(f"there is no gallery{name} at {engine.where}; make one with resight index")
     text = (said.get("properties") or {}).get(PROPERTY) or said.get("description")
     return read_header(text, engine.where)

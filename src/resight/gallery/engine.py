@@ -26,10 +26,22 @@ TOKEN = "RESIGHT_GALLERY_TOKEN"
 
 CONNECT_SECONDS = 5.0
 
+LOCAL = {"grpc.enable_http_proxy": 0, "grpc.keepalive_time_ms": 2**31 - 1}
+"""How the embedded engine is spoken to: a proxy named in the environment is no way to this machine, and what is sent to
+keep a connection alive it takes for an attack."""
+
 SPARE_BYTES = 64 * 1024 * 1024
 """Free disk that must be left beside a batch: the engine writes what it holds in memory in one go."""
 
 INSTALL = "a gallery needs pymilvus and milvus-lite; install them with: pip install 'resight[gallery]'"
+
+
+class NoGalleryError(GalleryError):
+    """There is no gallery where one was looked for."""
+
+
+class GalleryThereError(GalleryError):
+    """There is something already where a gallery was to be made."""
 
 
 class Engine:
@@ -125,7 +137,7 @@ def open_engine(uri: str | Path, token: str | None = None) -> Engine:
     path = Path(uri)
     recover_swap(path)
     if not path.exists():
-        raise GalleryError(f"there is no gallery at {path}; make one with resight index")
+        raise NoGalleryError(f"there is no gallery at {path}; make one with resight index")
     if not (path / "collections").is_dir():
         raise GalleryError(f"{path} is no gallery of resight; make one with resight index")
     return open_folder(path)
@@ -153,9 +165,8 @@ def open_folder(path: Path) -> Engine:
         ) from error
     except OSError as error:
         raise GalleryError(f"{path} cannot be opened ({error.strerror or error})") from error
-    # A proxy named in the environment is no way to this machine.
     address = f"http://127.0.0.1:{port}"
-    client = client_class(address, timeout=30.0, grpc_options={"grpc.enable_http_proxy": 0}, dedicated=True)
+    client = client_class(address, timeout=30.0, grpc_options=LOCAL, dedicated=True)
 
     def stop(whole: bool) -> None:
         client.close()

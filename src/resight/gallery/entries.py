@@ -60,8 +60,9 @@ class Entry:
     @classmethod
     def of(cls, sample: Sample, digest: str, *, type: str | None = None, source: str | None = None) -> "Entry":
         """Make the entry of an image of a data set; its identity, where it has one, is left out."""
-        path = Path(os.path.abspath(sample.path))  # noqa: PTH100 - links stay as they are named
-        return cls(digest, path, sample.box, sample.camid, sample.timestamp, sample.tracklet, type, source)
+        return cls(
+            digest, absolute(sample.path), sample.box, sample.camid, sample.timestamp, sample.tracklet, type, source
+        )
 
     @property
     def picture(self) -> Picture:
@@ -118,7 +119,8 @@ class Where:
     """Which entries are meant: those that meet all conditions; None is any.
 
     `camids`, `types`, `sources`, `paths`: one of these. `after` ≤ timestamp < `before`. An entry of which something is
-    not known does not meet a condition on it. An empty list is met by none.
+    not known does not meet a condition on it. An empty list is met by none. `not_seen`: not in
+    this camera of this source (None: of any source), as far as is known.
     """
 
     camids: tuple[int, ...] | None = None
@@ -127,6 +129,7 @@ class Where:
     types: tuple[str, ...] | None = None
     sources: tuple[str, ...] | None = None
     paths: tuple[str, ...] | None = None
+    not_seen: tuple[int, str | None] | None = None
 
     def __bool__(self) -> bool:
         """Whether there is any condition."""
@@ -143,12 +146,21 @@ class Where:
         parts += [f"timestamp {sign} {_number(at)}" for sign, at in ((">=", self.after), ("<", self.before))
                   if at is not None]  # fmt: skip
         parts += [f"{name} in [{', '.join(map(quoted, some))}]" for name, some in texts.items() if some is not None]
+        if self.not_seen is not None:
+            camid, source = self.not_seen
+            elsewhere = "" if source is None else f" or source is null or source != {quoted(source)}"
+            parts.append(f"(camid is null or camid != {int(camid)}{elsewhere})")
         return " and ".join(parts)
 
     @property
     def nothing(self) -> bool:
         """Whether no entry can meet it, as a list is empty."""
         return any(some == () for some in (self.camids, self.types, self.sources, self.paths))
+
+
+def absolute(path: Path | str) -> Path:
+    """Give a path as a gallery holds it: from the root and without "..", links as they are named."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
 
 
 def quoted(text: str) -> str:
@@ -213,6 +225,33 @@ def parse_cameras(text: str) -> tuple[int, ...]:
 def words(text: str) -> tuple[str, ...]:
     """Split "person,vehicle" at the commas."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def parse_where(
+    camera: str | None,
+    after: str | None,
+    before: str | None,
+    type: str | None,
+    source: str | None,
+    paths: list[str] | None = None,
+) -> Where:
+    """Read the conditions of a command.
+
+    Raises:
+        ConfigError: one cannot be read.
+        GalleryError: a list of words is empty.
+    """
+    where = Where(
+        camids=None if camera is None else parse_cameras(camera),
+        after=None if after is None else parse_time(after, "--after"),
+        before=None if before is None else parse_time(before, "--before"),
+        types=None if type is None else words(type),
+        sources=None if source is None else words(source),
+        paths=None if paths is None else tuple(paths),
+    )
+    if where.nothing:
+        raise GalleryError("--type and --source must name at least one word")
+    return where
 
 
 def first_of_each(ids: Iterable[str]) -> list[int]:

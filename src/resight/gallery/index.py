@@ -1,40 +1,77 @@
 """Images → gallery: decode and embed those that are not there yet, a batch at a time."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from resight import __version__
 from resight.artifacts import load_model
 from resight.backbones import ReidModel
+from resight.backends import Embedder, open_backend, with_precision
 from resight.calibrate import fingerprint
-from resight.data.crops import each_decoded
-from resight.data.decode import BrokenImageError, resized
+from resight.data.decoded import DecodedOnce
 from resight.data.digests import content_digests, default_cache_dir
 from resight.data.formats import read_dataset
-from resight.data.pixels import listed_broken
-from resight.embed import embed
+from resight.data.loading import prefetched
+from resight.data.pixels import broken_pictures
 from resight.errors import DataError, GalleryError
-from resight.gallery.engine import is_address
-from resight.gallery.entries import Entry, first_of_each
+from resight.gallery.engine import GalleryThereError, NoGalleryError, is_address
+from resight.gallery.entries import Entry, absolute, first_of_each
 from resight.gallery.store import Gallery
 from resight.prepare import choose_device
-from resight.run_images import Bar, Say, each_once
-from resight.types import Picture, Sample
+from resight.progress import Bar, Say
+from resight.run_images import each_once
+from resight.whole_files import refuse_unwritable
 
-ToRows = Callable[[UInt8[Tensor, "b 3 h w"]], Float[Tensor, "b d"]]
-"""Embeds images of one size, as they were decoded → unit rows, float32, on the CPU."""
+
+@dataclass(frozen=True, kw_only=True)
+class ImageRequest:
+    """Which images of a data set are meant, and how they are embedded."""
+
+    split: str = "all"
+    format: str | None = None
+    device: str = "auto"
+    cache_dir: Path | None = None
+    batch_size: int = 256
+    skip_broken: bool = False
+    backend: str = "auto"
+
+    def open_embedder(self, model: ReidModel, pixels: DecodedOnce, say: Say, *, few: int = 0) -> Embedder:
+        """Open the backend for `pixels` on the device; up to `few` images "auto" is torch.
+
+        Raises:
+            ConfigError: no such device or backend.
+        """
+        return open_backend(
+            *(model, pixels.size, "torch" if self.backend == "auto" and len(pixels) <= few else self.backend),
+            device=choose_device(self.device),
+            say=say,
+            cache_dir=self.cache_dir,
+            ahead=pixels,
+        )
+
+    def check(self) -> None:
+        """Refuse a device or backend that cannot be, before there is any work.
+
+        Raises:
+            ConfigError: no such device or backend.
+        """
+        choose_device(self.device)
+        if self.backend != "auto":
+            with_precision(self.backend)
 
 
 @dataclass(frozen=True)
-class IndexRequest:
+class IndexRequest(ImageRequest):
     """What `resight index` was asked for."""
 
     run: Path
@@ -42,26 +79,6 @@ class IndexRequest:
     gallery: str
     type: str | None = None
     source: str | None = None
-    split: str = "all"
-    format: str | None = None
-    device: str = "auto"
-    cache_dir: Path | None = None
-    batch_size: int = 256
-    skip_broken: bool = False
-
-
-@dataclass(frozen=True)
-class Block:
-    """Decoded images in memory, as a `data.pixels.PixelSource`."""
-
-    images: UInt8[Tensor, "b 3 h w"]
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def batch(self, index: Int[Tensor, " b"]) -> UInt8[Tensor, "b 3 h w"]:
-        """Give the images at `index`."""
-        return self.images[index]
 
 
 @dataclass(frozen=True)
@@ -77,38 +94,65 @@ def run_index(request: IndexRequest, say: Say, bar: Bar) -> dict[str, Any]:
     """Add the images of a data set to a gallery, which is made where there is none; gives figures in JSON's types.
 
     Images that are there are not decoded; each batch is on the disk before the next begins, so what is cut short goes
-    on where it stopped. Broken images do not keep the others from being added.
+    on where it stopped. Broken images do not keep the others from being added. What keeps the gallery from being used
+    is told before any image is read.
 
     Raises:
         GalleryError: the gallery is of another model, in use, or cannot be written.
+        ConfigError: no such device or backend.
         DataError: there are no images, or some are broken and not to be skipped; the others were added then.
     """
-    device = choose_device(request.device)
-    model, recipe = load_model(request.run, device)
-    height, width = recipe.input.height_width
-    samples = each_once(read_dataset(request.data, request.format), request.split).samples
-    ids = content_digests([sample.picture for sample in samples], request.cache_dir or default_cache_dir())
-    about = {"backbone": recipe.backbone.name, "input": [height, width]}
-    source = request.source or request.data.resolve().stem
-    entries = [Entry.of(sample, id, type=request.type, source=source) for sample, id in zip(samples, ids, strict=True)]
-    with open_or_create(request.gallery, fingerprint(request.run), model.dim, about) as gallery:
-        done = index_entries(
-            gallery, entries, torch_rows(model), (height, width), batch=request.batch_size, progress=bar("indexing")
-        )
+    request.check()
+    digest = fingerprint(request.run)
+    with ExitStack() as opened:
+        gallery = open_if_there(request.gallery, digest)
+        if gallery is not None:
+            opened.enter_context(gallery)
+        model, recipe = load_model(request.run)
+        size = recipe.input.height_width
+        entries = read_entries(request)
+        if gallery is None:
+            about = {"backbone": recipe.backbone.name, "input": list(size)}
+            gallery = opened.enter_context(open_or_create(request.gallery, digest, model.dim, about))
+        embedder = partial(request.open_embedder, model, say=say)
+        done = index_entries(gallery, entries, embedder, size, batch=request.batch_size, progress=bar("indexing"))
         total = len(gallery)
-    say(f"added {done.new:,} of {len(samples):,} images to {request.gallery}, which holds {total:,} now; "
+    say(f"added {done.new:,} of {len(entries):,} images to {request.gallery}, which holds {total:,} now; "
         f"{done.known:,} were there or stood twice, {len(done.broken):,} are broken")  # fmt: skip
     if done.broken and not request.skip_broken:
-        raise DataError(broken_sentence(samples, done.broken, "the others are in the gallery"))
-    return {"images": len(samples), "new": done.new, "known": done.known, "broken": len(done.broken), "entries": total}
+        pictures = [entry.picture for entry in entries]
+        raise DataError(broken_pictures(done.broken, pictures, others="the others are in the gallery"))
+    return {"images": len(entries), "new": done.new, "known": done.known, "broken": len(done.broken), "entries": total}
 
 
-def broken_sentence(samples: Sequence[Sample], broken: Sequence[tuple[int, str]], others: str) -> str:
-    """List broken images, at most ten of them, and say what became of the others."""
-    return (
-        f"{len(broken)} of {len(samples)} images cannot be decoded, {others}; mend or remove them, or pass over them "
-        f"with --skip-broken:{listed_broken(broken, [s.picture for s in samples])}"
-    )
+def read_entries(request: IndexRequest) -> list[Entry]:
+    """Read what is to be added, with the digest of each image's content.
+
+    Raises:
+        DataError: there are no images, one cannot be read, or its name cannot be stored.
+    """
+    samples = each_once(read_dataset(request.data, request.format), request.split).samples
+    refuse_unwritable(sample.path for sample in samples)
+    ids = content_digests([sample.picture for sample in samples], request.cache_dir or default_cache_dir())
+    source = request.source or request.data.resolve().stem
+    return [Entry.of(sample, id, type=request.type, source=source) for sample, id in zip(samples, ids, strict=True)]
+
+
+def open_if_there(uri: str, fingerprint: str) -> Gallery | None:
+    """Open a gallery of this model; None where there is none, and one can be made.
+
+    Raises:
+        GalleryError: it is of another model, no gallery, in use, its server does not answer, or none can be made there.
+    """
+    if is_address(uri) or Path(uri).exists():
+        try:
+            return Gallery.open(uri, fingerprint)
+        except NoGalleryError:
+            return None
+    above = next(folder for folder in absolute(uri).parents if folder.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK)):
+        raise GalleryError(f"{uri} cannot be made, as {above} is no folder that may be written; give another place")
+    return None
 
 
 def open_or_create(uri: str, fingerprint: str, dim: int, about: dict[str, Any]) -> Gallery:
@@ -118,22 +162,16 @@ def open_or_create(uri: str, fingerprint: str, dim: int, about: dict[str, Any]) 
         GalleryError: it is of another model, no gallery, in use, or its server does not answer.
     """
     about |= {"made": datetime.now(UTC).isoformat(timespec="seconds"), "version": __version__}
-    if not is_address(uri):
-        if Path(uri).exists():
-            return Gallery.open(uri, fingerprint)
-        return Gallery.create(uri, fingerprint=fingerprint, dim=dim, about=about)
     try:
         return Gallery.create(uri, fingerprint=fingerprint, dim=dim, about=about)
-    except GalleryError as error:
-        if "is there already" not in str(error):
-            raise
-    return Gallery.open(uri, fingerprint)
+    except GalleryThereError:
+        return Gallery.open(uri, fingerprint)
 
 
 def index_entries(
     gallery: Gallery,
     entries: Sequence[Entry],
-    to_rows: ToRows,
+    embedder: Callable[[DecodedOnce], Embedder],
     size: tuple[int, int],
     *,
     batch: int = 256,
@@ -141,48 +179,39 @@ def index_entries(
 ) -> Indexed:
     """Decode and embed the entries' pictures at `size` (height, width) and add them; those that are there are not read.
 
-    `progress` is told how many of all entries are done.
+    `embedder` is asked for once, with the pictures to come, and not where there are none. `progress` is told how many
+    of all entries are done.
 
     Raises:
         GalleryError: the gallery cannot be written; what was added stays.
     """
     known = gallery.known([entry.id for entry in entries])
     fresh = [at for at in first_of_each(entry.id for entry in entries) if entries[at].id not in known]
-    done, new, broken = len(entries) - len(fresh), 0, []
-    for places, images, bad in decoded([entries[at].picture for at in fresh], size, batch):
-        broken += [(fresh[place], reason) for place, reason in bad]
-        if places:
-            new += gallery.add([entries[fresh[place]] for place in places], to_rows(images)).new
-        done += len(places) + len(bad)
+    pixels, before, new = DecodedOnce([entries[at].picture for at in fresh], size), len(entries) - len(fresh), 0
+
+    def count(images: int) -> None:
         if progress is not None:
-            progress(done, len(entries))
-    return Indexed(new, len(entries) - new - len(broken), tuple(broken))
+            progress(before + images, len(entries))
+
+    if fresh:
+        for places, rows in each_embedded(pixels, embedder(pixels), batch, count):
+            new += gallery.add([entries[fresh[place]] for place in places], rows).new
+    broken = tuple((fresh[place], reason) for place, reason in pixels.broken)
+    return Indexed(new, len(entries) - new - len(broken), broken)
 
 
-def decoded(
-    pictures: Sequence[Picture], size: tuple[int, int], batch: int
-) -> Iterator[tuple[list[int], UInt8[Tensor, "b 3 h w"], list[tuple[int, str]]]]:
-    """Decode pictures a batch at a time: the positions of the good ones, their pixels, and the broken with reasons."""
-    outcomes = enumerate(each_decoded(pictures, lambda pixels: resized(pixels, *size)))
-    for start in range(0, len(pictures), batch):
-        places, images, bad = [], [], []
-        for _ in range(min(batch, len(pictures) - start)):
-            place, outcome = next(outcomes)
-            if isinstance(outcome, BrokenImageError):
-                bad.append((place, outcome.reason))
-            else:
-                places.append(place)
-                images.append(outcome)
-        yield places, as_tensor(images, size), bad
+def each_embedded(
+    pixels: DecodedOnce, embedder: Embedder, batch: int, count: Callable[[int], None]
+) -> Iterator[tuple[list[int], Float[Tensor, "b d"]]]:
+    """Embed all pictures, a batch at a time: the places of those that are not broken, and their rows.
 
+    `count` is told how many pictures are done once a batch has been used.
 
-def as_tensor(images: Sequence[np.ndarray], size: tuple[int, int]) -> UInt8[Tensor, "b 3 h w"]:
-    """Lay decoded images (h, w, 3) of one size side by side."""
-    if not images:
-        return torch.empty(0, 3, *size, dtype=torch.uint8)
-    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
-
-
-def torch_rows(model: ReidModel) -> ToRows:
-    """Embed with the model where it is."""
-    return lambda images: embed(model, Block(images))
+    Raises:
+        DataError: a file cannot be read.
+    """
+    for index, images in prefetched(pixels, torch.arange(len(pixels)).split(batch), torch.device("cpu")):
+        whole = pixels.whole(index)
+        if len(whole):
+            yield index[whole].tolist(), embedder(images[whole])
+        count(int(index[-1]) + 1)

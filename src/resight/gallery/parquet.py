@@ -1,28 +1,23 @@
-"""A gallery as one Parquet file, from which it can be built again: on another machine, server or engine."""
+"""A gallery as one Parquet file, from which it can be built again elsewhere; and other tables with embeddings in."""
 
 import json
-from collections.abc import Iterator
+import math
 from pathlib import Path
+from typing import Any
 
-import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from resight.checkpoint import sync
 from resight.data.manifest_table import BOX_COLUMNS
-from resight.errors import GalleryError
-from resight.gallery.entries import SCALARS, Added, Entry
-from resight.gallery.header import Header, check_model, read_header
-from resight.gallery.store import Gallery
-
-KEY = b"resight"
-"""Where the file's metadata hold the gallery's header."""
-
-ROWS = 2048
-"""Entries read at a time."""
+from resight.errors import DataError, GalleryError
+from resight.gallery.entries import SCALARS, Added, Entry, absolute
+from resight.gallery.header import Header, check_model
+from resight.gallery.store import Gallery, Progress
+from resight.gallery.vector_files import EMBEDDING, column_names, read_blocks, row_count, table_header
+from resight.tables import KEY, as_vectors
+from resight.whole_files import replacing
 
 
-def export_parquet(gallery: Gallery, path: Path) -> int:
+def export_parquet(gallery: Gallery, path: Path, *, progress: Progress | None = None) -> int:
     """Write all entries and embeddings, by id; gives how many. What was at `path` is replaced, or left as it was.
 
     Columns: id, path, left, top, width, height, camid, timestamp, tracklet, type, source, embedding.
@@ -32,78 +27,72 @@ def export_parquet(gallery: Gallery, path: Path) -> int:
     """
     import pyarrow.parquet as pq
 
-    schema = _schema(gallery.header)
-    temporary, total = path.with_name(path.name + ".tmp"), 0
-    try:
-        with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-            for entries, vectors in gallery.blocks():
-                writer.write_table(_table(entries, vectors, schema))
-                total += len(entries)
-        sync(temporary)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, GalleryError):
-            raise
-        raise GalleryError(f"{path} could not be written ({error}); give another file") from error
+    schema, total, size = _schema(gallery.header), 0, len(gallery)
+    with replacing(path, GalleryError) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        for entries, vectors in gallery.blocks():
+            writer.write_table(_table(entries, vectors, schema))
+            total += len(entries)
+            if progress is not None:
+                progress(total, max(total, size))
     return total
 
 
-def import_parquet(gallery: Gallery, path: Path) -> Added:
-    """Add the entries of a file that `export_parquet` wrote; those that are there already stay as they are.
+def import_parquet(
+    gallery: Gallery,
+    path: Path,
+    *,
+    type: str | None = None,
+    source: str | None = None,
+    progress: Progress | None = None,
+) -> Added:
+    """Add the entries of a file that `export_parquet`, `resight embed` or `resight group` wrote.
+
+    Those that are there already stay as they are, and of several with one id the first is taken. `type`, `source`: of
+    entries of which the file does not say them; where it has no column `source`, that is its name if None is given.
 
     Raises:
-        GalleryError: it is no such file, of another model, or damaged.
+        DataError: it is no such file, or damaged.
+        GalleryError: it is of another model, or the gallery cannot be written.
     """
-    header = parquet_header(path)
+    header = importable_header(path)
     check_model(header, gallery.fingerprint, str(path))
     new = known = 0
-    for entries, vectors in read_blocks(path):
-        added = gallery.add(entries, vectors)
+    names = [name for name in ("id", *SCALARS) if name in column_names(path)]
+    source, size = source or (None if "source" in names else path.stem), row_count(path)
+    for columns, vectors in read_blocks(path, names):
+        if None in columns["id"] or None in columns["path"]:
+            raise DataError(f"{path} must name the id and the path of each row, and one lacks them; write it again")
+        rows = [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+        added = gallery.add([_entry(row, type, source) for row in rows], vectors)
         new, known = new + added.new, known + added.known
+        if progress is not None:
+            progress(new + known, size)
     return Added(new, known)
 
 
-def parquet_header(path: Path) -> Header:
-    """Read what the exported gallery said of itself.
+def importable_header(path: Path) -> Header:
+    """Read of which model a file's embeddings are.
 
     Raises:
-        GalleryError: the file cannot be read, or is no export of a gallery.
+        DataError: it cannot be read, does not say it, or lacks the column `id` or `path`.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        metadata = pq.read_schema(path).metadata or {}
-    except (OSError, pa.ArrowException) as error:
-        raise GalleryError(
-            f"{path} cannot be read as Parquet ({error}); give a file of resight gallery export"
-        ) from error
-    if KEY not in metadata:
-        raise GalleryError(f"{path} is no export of a gallery; give a file of resight gallery export")
-    return read_header(metadata[KEY].decode(), str(path))
+    header, names = table_header(path), column_names(path)
+    missing = [name for name in ("id", "path", EMBEDDING) if name not in names]
+    if header is None or missing:
+        lacks = f"the column {missing[0]}" if missing else "a header that says which model its embeddings are of"
+        raise DataError(
+            f"{path} lacks {lacks}; give a file that resight gallery export, resight embed or resight group wrote "
+            "(older versions of embed left it out: embed again)"
+        )
+    return header
 
 
-def read_blocks(path: Path) -> Iterator[tuple[list[Entry], Float[Tensor, "n d"]]]:
-    """Walk over the entries and embeddings of an export.
-
-    Raises:
-        GalleryError: it is damaged.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    dim = parquet_header(path).dim
-    try:
-        with pq.ParquetFile(path) as file:
-            for part in file.iter_batches(ROWS):
-                flat = part.column("embedding").flatten().to_numpy(zero_copy_only=False)
-                rows = part.select(["id", *SCALARS]).to_pylist()
-                yield [Entry.from_row(row) for row in rows], torch.tensor(flat).reshape(-1, dim)
-    except (OSError, KeyError, RuntimeError, pa.ArrowException) as error:
-        if isinstance(error, GalleryError):
-            raise
-        raise GalleryError(f"{path} is damaged ({error}); export the gallery again") from error
+def _entry(row: dict[str, Any], type: str | None, source: str | None) -> Entry:
+    """Make an entry of a table's row, in which a number may be missing as NaN and a path may be relative."""
+    time = row.get("timestamp")
+    more = {"path": absolute(row["path"]), "timestamp": None if time is None or math.isnan(time) else time}
+    words = {"type": row.get("type") or type, "source": row.get("source") or source}
+    return Entry.from_row({**row, **more, **words})
 
 
 def _schema(header: Header):  # type: ignore[no-untyped-def]
@@ -112,7 +101,7 @@ def _schema(header: Header):  # type: ignore[no-untyped-def]
     numbers = {name: pa.int64() for name in (*BOX_COLUMNS, "camid", "tracklet")}
     kinds = {**numbers, "timestamp": pa.float64()}
     fields = [pa.field("id", pa.string()), *(pa.field(name, kinds.get(name, pa.string())) for name in SCALARS)]
-    fields.append(pa.field("embedding", pa.list_(pa.float32(), header.dim)))
+    fields.append(pa.field(EMBEDDING, pa.list_(pa.float32(), header.dim)))
     return pa.schema(fields, metadata={KEY: json.dumps(json.loads(header.text())).encode()})
 
 
@@ -121,5 +110,4 @@ def _table(entries: list[Entry], vectors: Tensor, schema):  # type: ignore[no-un
 
     rows = [entry.row() for entry in entries]
     columns = [pa.array([row[name] for row in rows], schema.field(name).type) for name in ("id", *SCALARS)]
-    flat = pa.array(vectors.numpy().reshape(-1), pa.float32())
-    return pa.table([*columns, pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])], schema=schema)
+    return pa.table([*columns, as_vectors(vectors.numpy())], schema=schema)

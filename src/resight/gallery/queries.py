@@ -1,33 +1,40 @@
 """What a gallery is asked: an image, the images of a folder or data set, or embeddings in a file."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from resight.backbones import ReidModel
+from resight.backends import Embedder
 from resight.data.decode import is_image
+from resight.data.decoded import DecodedOnce
 from resight.data.digests import content_digests
 from resight.data.formats import read_dataset
+from resight.data.manifest_table import BOX_COLUMNS
+from resight.data.pixels import broken_pictures
 from resight.errors import DataError
 from resight.gallery.header import check_model
-from resight.gallery.index import broken_sentence, decoded, torch_rows
-from resight.gallery.parquet import KEY, parquet_header
-from resight.run_images import Bar, each_once
-from resight.types import Picture, Sample
+from resight.gallery.index import each_embedded
+from resight.gallery.vector_files import EMBEDDING, column_names, read_columns, table_header
+from resight.progress import Bar
+from resight.run_images import each_once
+from resight.types import Crop, Picture, Sample
+from resight.whole_files import refuse_unwritable
 
-EMBEDDING = "embedding"
-"""The column of a Parquet file that holds embeddings, as `resight embed` and `resight gallery export` write it."""
+KNOWN = ("id", "path", *BOX_COLUMNS, "camid", "source")
+"""Columns of a table of embeddings that are read beside these; never one that says who is on an image."""
 
 
 @dataclass(frozen=True)
 class Queries:
     """Embeddings to search with, and of each what is known: its name, picture, content digest and camera.
 
-    `left_out`: how many images could not be decoded.
+    `notes`: what should be said of them, one sentence each. `sources`: of the cameras; none: not known.
     """
 
     names: tuple[str, ...]
@@ -35,10 +42,15 @@ class Queries:
     pictures: tuple[Picture | None, ...]
     ids: tuple[str | None, ...]
     camids: tuple[int | None, ...]
-    left_out: int = 0
+    notes: tuple[str, ...] = ()
+    sources: tuple[str | None, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def source(self, place: int) -> str | None:
+        """Give where the cameras of a query are numbered; None where that is not known."""
+        return self.sources[place] if self.sources else None
 
 
 def read_vectors(path: Path, fingerprint: str) -> Queries | None:
@@ -46,57 +58,66 @@ def read_vectors(path: Path, fingerprint: str) -> Queries | None:
 
     Raises:
         DataError: the file cannot be read, or does not hold rows of numbers.
-        GalleryError: it is an export of a gallery of another model.
+        GalleryError: its header says that they are of another model.
     """
     if path.suffix.lower() == ".npy":
         rows = _from_npy(path)
         names = tuple(f"{path.name} row {row}" for row in range(len(rows)))
-        return _of_rows(path, rows, names, (None,) * len(rows))
+        nothing = (None,) * len(rows)
+        return Queries(names, unit_rows(path, rows), nothing, nothing, nothing, (unchecked(path),))
     if path.suffix.lower() == ".parquet":
         return _from_parquet(path, fingerprint)
     return None
+
+
+def unchecked(path: Path) -> str:
+    """Say that a file may hold anything."""
+    return (
+        f"{path} does not say which model its embeddings are of, so that was not checked; those of another model would "
+        "give hits that mean nothing"
+    )
 
 
 def read_images(path: Path, format: str | None, split: str) -> tuple[Sample, ...]:
     """Give the images to search with: one file, or those of a folder or data set.
 
     Raises:
-        DataError: there are none.
+        DataError: there are none, or the name of one is no text.
     """
+    refuse_unwritable([path])
     if path.is_file() and is_image(path) and format is None:
         return (Sample(path),)
     if not path.exists():
         raise DataError(
             f"{path} is not there; give an image, a folder, a manifest, or a .npy or .parquet of embeddings"
         )
-    return each_once(read_dataset(path, format), split).samples
+    samples = each_once(read_dataset(path, format), split).samples
+    refuse_unwritable(sample.path for sample in samples)
+    return samples
 
 
 def embed_images(
     samples: tuple[Sample, ...],
-    model: ReidModel,
-    size: tuple[int, int],
+    pixels: DecodedOnce,
+    embedder: Embedder,
     cache_dir: Path,
     *,
     batch: int,
     skip_broken: bool,
     bar: Bar,
 ) -> Queries:
-    """Decode and embed images to search with; broken ones are counted in `left_out`.
+    """Decode and embed images to search with; `pixels` are those of `samples`.
 
     Raises:
-        DataError: some are broken and not to be skipped, or all are.
+        DataError: some are broken and not to be skipped, or all are; or a file cannot be read.
     """
-    pictures = [sample.picture for sample in samples]
-    progress, rows, good, broken = bar("embedding"), [], [], []
-    to_rows = torch_rows(model)
-    for places, images, bad in decoded(pictures, size, batch):
-        rows.append(to_rows(images) if places else torch.empty(0, model.dim))
+    progress, rows, good = bar("embedding"), [torch.empty(0, embedder.dim)], []
+    for places, part in each_embedded(pixels, embedder, batch, lambda done: progress(done, len(samples))):
+        rows.append(part)
         good += places
-        broken += bad
-        progress(len(good) + len(broken), len(samples))
+    broken = pixels.broken
     if broken and not (skip_broken and good):
-        raise DataError(broken_sentence(samples, broken, "nothing was searched for"))
+        raise DataError(broken_pictures(broken, pixels.pictures, others="nothing was searched for"))
     kept = [samples[place] for place in good]
     ids = content_digests([sample.picture for sample in kept], cache_dir)
     return Queries(
@@ -105,7 +126,7 @@ def embed_images(
         tuple(sample.picture for sample in kept),
         tuple(ids),
         tuple(sample.camid for sample in kept),
-        len(broken),
+        (f"{len(broken)} broken images were left out",) if broken else (),
     )
 
 
@@ -120,32 +141,40 @@ def _from_npy(path: Path) -> Float[Tensor, "q d"]:
 
 
 def _from_parquet(path: Path, fingerprint: str) -> Queries | None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        schema = pq.read_schema(path)
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path} cannot be read as Parquet ({error})") from error
-    if EMBEDDING not in schema.names:
+    names = column_names(path)
+    if EMBEDDING not in names:
         return None
-    if KEY in (schema.metadata or {}):
-        check_model(parquet_header(path), fingerprint, str(path))
-    try:
-        table = pq.read_table(path, columns=[name for name in ("path", "camid", EMBEDDING) if name in schema.names])
-        rows = np.stack(table[EMBEDDING].to_numpy()).astype(np.float32) if len(table) else np.empty((0, 0))
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise DataError(f"{path} cannot be read as embeddings ({error})") from error
-    names = table["path"].to_pylist() if "path" in table.column_names else [f"row {row}" for row in range(len(rows))]
-    camids = table["camid"].to_pylist() if "camid" in table.column_names else [None] * len(rows)
-    return _of_rows(path, torch.from_numpy(rows), tuple(names), tuple(camids))
+    header = table_header(path)
+    if header is not None:
+        check_model(header, fingerprint, str(path))
+    columns, rows = read_columns(path, [name for name in KNOWN if name in names])
+    pictures = pictures_of(columns, len(rows))
+    shown = tuple(f"{path.name} row {row}" if picture is None else str(picture) for row, picture in enumerate(pictures))
+    nothing = [None] * len(rows)
+    notes = () if header is not None else (unchecked(path),)
+    ids, camids, sources = (tuple(columns.get(name, nothing)) for name in ("id", "camid", "source"))
+    return Queries(shown, unit_rows(path, rows), pictures, ids, camids, notes, sources)
 
 
-def _of_rows(path: Path, rows: Tensor, names: tuple[str, ...], camids: tuple[int | None, ...]) -> Queries:
+def pictures_of(columns: Mapping[str, Sequence[Any]], rows: int) -> tuple[Picture | None, ...]:
+    """Give the pictures that a table's columns name; None where they name none."""
+    nothing: list[Any] = [None] * rows
+    boxes = zip(*(columns.get(name, nothing) for name in BOX_COLUMNS), strict=True)
+    return tuple(
+        None if path is None else Path(path) if None in box else Crop(Path(path), box)
+        for path, box in zip(columns.get("path", nothing), boxes, strict=True)
+    )
+
+
+def unit_rows(path: Path, rows: Float[Tensor, "q d"]) -> Float[Tensor, "q d"]:
+    """Give rows that were read from a file at unit length.
+
+    Raises:
+        DataError: there are none, or one is 0 or not finite.
+    """
     if not len(rows):
         raise DataError(f"{path} holds no embeddings")
     length = rows.norm(dim=1, keepdim=True)
     if not bool((length > 0).all() and length.isfinite().all()):
         raise DataError(f"{path} must hold embeddings of finite length above 0")
-    nothing = (None,) * len(rows)
-    return Queries(names, rows / length, nothing, nothing, camids)
+    return rows / length

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -100,10 +101,21 @@ class Reader:
         """Walk over all entries that are meant and their embeddings, in the order of `ids`."""
         ids = self.ids(where)
         for start in range(0, len(ids), size):
-            part = ids[start : start + size]
-            found = {str(row["id"]): row for row in self._rows(part, ["id", *SCALARS, "vector"])}
-            rows = [_of(found, id, self.where) for id in part]
-            yield [Entry.from_row(row) for row in rows], torch.tensor([row["vector"] for row in rows])
+            yield self._block(ids[start : start + size])
+
+    def sample(self, most: int) -> tuple[list[Entry], Float[Tensor, "n d"]]:
+        """Give up to `most` entries and their embeddings, as if drawn by chance: ids are digests of contents."""
+        ids = self.ids()
+        ids = ids[:: max(1, -(-len(ids) // most))]
+        parts = [self._block(ids[start : start + BLOCK]) for start in range(0, len(ids), BLOCK)]
+        rows = [vectors for _, vectors in parts] or [torch.empty(0, self.dim)]
+        return [entry for entries, _ in parts for entry in entries], torch.cat(rows)
+
+    def _block(self, ids: Sequence[str]) -> tuple[list[Entry], Float[Tensor, "n d"]]:
+        found = {str(row["id"]): row for row in self._rows(ids, ["id", *SCALARS, "vector"])}
+        rows = [_of(found, id, self.where) for id in ids]
+        vectors = np.array([row["vector"] for row in rows], dtype=np.float32).reshape(len(rows), self.dim)
+        return [Entry.from_row(row) for row in rows], torch.from_numpy(vectors)
 
     def search(
         self,

@@ -12,13 +12,13 @@ from rich.console import Console
 from rich.table import Table
 
 from resight.artifacts import write_text
-from resight.checkpoint import sync
 from resight.data.decode import path_and_box
 from resight.data.manifest_table import BOX_COLUMNS
-from resight.errors import ConfigError, GalleryError
+from resight.errors import GalleryError
 from resight.gallery.entries import SCALARS
 from resight.gallery.searching import Answer, Ranked
 from resight.types import Crop, Picture
+from resight.whole_files import replacing
 
 PRINTED = 20
 """Most queries that the terminal shows."""
@@ -32,6 +32,8 @@ SINCE = 1e8
 HEADINGS = ("", "score", "probability", "match", "image", "camera", "time", "type", "source")
 """What `cells` gives, in order."""
 
+SUFFIXES = (".csv", ".parquet")
+
 COLUMNS = ("query", "rank", "score", "probability", "same", "id", *SCALARS)
 
 
@@ -41,12 +43,12 @@ def print_answers(answers: Sequence[Answer], console: Console) -> None:
         console.print(f"{answer.query}: {headline(answer)}", markup=False, style="bold")
         if not answer.hits:
             continue
-        lines = [cells(rank, hit) for rank, hit in enumerate(answer.hits, start=1)]
+        lines = [cells(rank, hit) for rank, hit in ranks(answer)]
         table = Table(box=None, pad_edge=False, header_style="dim")
         shown = [place for place in range(len(HEADINGS)) if any(line[place] for line in lines)]
         for place in shown:
             table.add_column(HEADINGS[place], justify="right" if place < 3 else "left", overflow="fold")
-        for hit, line in zip(answer.hits, lines, strict=True):
+        for (_, hit), line in zip(ranks(answer), lines, strict=True):
             table.add_row(*(line[place] for place in shown), style="dim" if hit.same is False else None)
         console.print(table, markup=False)
     if len(answers) > PRINTED:
@@ -59,17 +61,25 @@ def headline(answer: Answer) -> str:
         return "nothing in the gallery meets the conditions"
     if answer.match is False:
         return f"no match (the best of all scores {answer.hits[0].score:.3f}, below the threshold)"
+    if answer.beyond is not None:
+        return f"a match, but none among the first {len(answer.hits)}: the best one scores {answer.beyond.score:.3f}"
     if answer.match:
         matches = sum(bool(hit.same) for hit in answer.hits)
         return f"{matches} match{'es' if matches > 1 else ''} among the first {len(answer.hits)}"
     return f"the first {len(answer.hits)}"
 
 
-def cells(rank: int, hit: Ranked) -> list[str]:
+def ranks(answer: Answer) -> list[tuple[int | None, Ranked]]:
+    """Number the hits from 1; a match that comes after them has no number."""
+    numbered: list[tuple[int | None, Ranked]] = [*enumerate(answer.hits, start=1)]
+    return numbered if answer.beyond is None else [*numbered, (None, answer.beyond)]
+
+
+def cells(rank: int | None, hit: Ranked) -> list[str]:
     """Write a hit as the cells of a table's row."""
     entry = hit.entry
     return [
-        str(rank),
+        "later" if rank is None else str(rank),
         f"{hit.score:.3f}",
         "" if hit.probability is None else f"{hit.probability:.3f}",
         "" if hit.same is None else ("match" if hit.same else "below"),
@@ -104,18 +114,8 @@ def rows(answers: Sequence[Answer]) -> list[dict[str, Any]]:
         {"query": answer.query, "rank": rank, "score": hit.score, "probability": hit.probability, "same": hit.same}
         | hit.entry.row()
         for answer in answers
-        for rank, hit in enumerate(answer.hits, start=1)
+        for rank, hit in ranks(answer)
     ]
-
-
-def check_out(out: Path | None) -> None:
-    """Refuse a file of another kind before anything is done.
-
-    Raises:
-        ConfigError: it ends neither in .csv nor in .parquet.
-    """
-    if out is not None and out.suffix.lower() not in (".csv", ".parquet"):
-        raise ConfigError(f"--out must end in .csv or .parquet, got {out}")
 
 
 def write_answers(answers: Sequence[Answer], out: Path) -> None:
@@ -141,14 +141,8 @@ def _write_parquet(content: list[dict[str, Any]], out: Path) -> None:
     whole = dict.fromkeys((*BOX_COLUMNS, "rank", "camid", "tracklet"), pa.int64())
     kinds = {**whole, **dict.fromkeys(("score", "probability", "timestamp"), pa.float64()), "same": pa.bool_()}
     schema = pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])
-    temporary = out.with_name(out.name + ".tmp")
-    try:
+    with replacing(out, GalleryError) as temporary:
         pq.write_table(pa.Table.from_pylist(content, schema), temporary)
-        sync(temporary)
-        temporary.replace(out)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise GalleryError(f"{out} could not be written ({error}); give another file") from error
 
 
 def write_page(answers: Sequence[Answer], out: Path, notes: Sequence[str]) -> None:
@@ -170,12 +164,12 @@ def write_page(answers: Sequence[Answer], out: Path, notes: Sequence[str]) -> No
 
 def _strip(answer: Answer) -> dict[str, Any]:
     """Lay one query's answer out as the page's template takes it."""
-    from resight.report.strips import thumbnail
+    from resight.report.album import thumbnail
 
     names = ("rank", *HEADINGS[1:4], "path", *HEADINGS[5:])
     hits: list[dict[str, Any]] = [
         {**dict(zip(names, cells(rank, hit), strict=True)), "image": thumbnail(hit.entry.picture)}
-        for rank, hit in enumerate(answer.hits, start=1)
+        for rank, hit in ranks(answer)
     ]
     image = None if answer.picture is None else thumbnail(answer.picture)
     return {"query": answer.query, "image": image, "headline": headline(answer), "hits": hits}

@@ -2,7 +2,7 @@
 
 import shutil
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,9 @@ from resight.gallery.entries import Added, Entry, Where, first_of_each
 from resight.gallery.header import Header, check_model
 from resight.gallery.reading import BLOCK, UNFLUSHED, Reader
 from resight.gallery.rows import checked
+
+Progress = Callable[[int, int], None]
+"""Told how many are done, and how many there are."""
 
 BATCH_BYTES = 16 * 1024 * 1024
 """Vectors sent in one message: Milvus takes up to 64 MB by default."""
@@ -158,17 +161,19 @@ class Gallery(Reader):
 
         return statistics(self)
 
-    def export_parquet(self, path: Path) -> int:
+    def export_parquet(self, path: Path, *, progress: Progress | None = None) -> int:
         """Write all entries and embeddings to one file, whole or not at all; gives how many. See `parquet`."""
         from resight.gallery.parquet import export_parquet
 
-        return export_parquet(self, path)
+        return export_parquet(self, path, progress=progress)
 
-    def import_parquet(self, path: Path) -> Added:
-        """Add the entries of a file that `export_parquet` wrote. See `parquet`."""
+    def import_parquet(
+        self, path: Path, *, type: str | None = None, source: str | None = None, progress: Progress | None = None
+    ) -> Added:
+        """Add the entries of a file that `export_parquet` or `resight embed` wrote. See `parquet`."""
         from resight.gallery.parquet import import_parquet
 
-        return import_parquet(self, path)
+        return import_parquet(self, path, type=type, source=source, progress=progress)
 
 
 def rewrite(gallery: Gallery, folder: Path) -> None:

@@ -10,8 +10,9 @@ from resight.calibrate import Calibration
 from resight.errors import DataError, ShapeError
 from resight.groups.linkage import linked
 from resight.groups.links import NO_GROUP, Links, no_links
-from resight.groups.places import Threshold, cut_where_unmatched, placed, scored
+from resight.groups.places import cut_where_unmatched, placed, scored
 from resight.groups.settings import Rules, compared
+from resight.matching import Thresholds
 from resight.score_counts import Progress
 
 
@@ -27,7 +28,8 @@ class Grouping:
         probability: mean calibrated probability of the crop's pairs with the others of its group; NaN where it is
             alone or nothing is calibrated.
         best: its largest cosine to another of its group; −1 where it is alone.
-        matched: whether that reaches the threshold, if there is one.
+        matched: whether one of its cosines to these reaches the threshold; False where there is none.
+        thresholds: what that means; None: nothing tells who matches.
     """
 
     group: Int64[np.ndarray, " n"]
@@ -36,6 +38,7 @@ class Grouping:
     probability: Float64[np.ndarray, " n"]
     best: Float64[np.ndarray, " n"]
     matched: Bool[np.ndarray, " n"]
+    thresholds: Thresholds | None = None
 
     def __len__(self) -> int:
         return len(self.group)
@@ -58,7 +61,7 @@ def group_crops(
     *,
     links: Links | None = None,
     calibration: Calibration | None = None,
-    threshold: Threshold | None = None,
+    thresholds: Thresholds | None = None,
     progress: Progress | None = None,
 ) -> Grouping:
     """Group crops without knowing how many identities there are.
@@ -66,11 +69,11 @@ def group_crops(
     Args:
         embeddings: unit rows.
         camids: `UNKNOWN_CAMID` where a camera is not known.
-        rules: see `settings.settled`.
+        rules: see `settings.settled`. Strict ones cut groups into what pairs that reach the thresholds hold together,
+            so that a crop that matches nobody is alone; without thresholds nothing is cut.
         links: what is known: answers, tracklets, an earlier result; None: nothing.
         calibration: gives `probability`.
-        threshold: gives `matched`; where it is strict groups are cut into what pairs that reach it hold together, so
-            that a crop that matches nobody is alone.
+        thresholds: give `matched`.
         progress: told rows searched and rows in all.
 
     Raises:
@@ -85,13 +88,15 @@ def group_crops(
     camids = camids.cpu()
     graph = compared(embeddings, camids, rules, progress=progress)
     cluster = linked(graph, rules.eps, links, camids if rules.camera_once else None)
-    if threshold is not None and threshold.strict:
-        cluster = cut_where_unmatched(embeddings, cluster, camids, threshold, links)
+    if thresholds is not None and rules.strict:
+        cluster = cut_where_unmatched(embeddings, cluster, camids, thresholds, links)
     places = placed(graph, cluster, links, rules.eps)
-    said = scored(embeddings, cluster, camids, calibration, threshold)
+    said = scored(embeddings, cluster, camids, calibration, thresholds)
     number = numbered(cluster, links.known)
     of_cluster = np.append(_of_clusters(cluster, number), NO_GROUP)
-    return Grouping(number, places.confidence, of_cluster[places.rival], said.probability, said.best, said.matched)
+    return Grouping(
+        number, places.confidence, of_cluster[places.rival], said.probability, said.best, said.matched, thresholds
+    )
 
 
 def numbered(cluster: Int64[np.ndarray, " n"], known: Int[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:

@@ -12,6 +12,7 @@ from resight.calibrate import Calibration
 from resight.clustering import Graph
 from resight.groups.linkage import by_first, kept_apart
 from resight.groups.links import NO_GROUP, Links
+from resight.matching import Thresholds, same_camera
 
 SCORES_AT_ONCE = 2**22
 """Most scores inside a group that are held at a time."""
@@ -46,30 +47,6 @@ class Scored:
     probability: Float64[np.ndarray, " n"]
     best: Float64[np.ndarray, " n"]
     matched: Bool[np.ndarray, " n"]
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """Cosines from which on a pair is a match: of two cameras and of one, the same where these are not told apart.
-
-    `rate`: the false-match rate that they were calibrated for; None where the user has set them. `strict`: groups are
-    cut where no pair reaches it; else it is only told who does.
-    """
-
-    across: float
-    within: float
-    rate: float | None = None
-    strict: bool = False
-
-    def __str__(self) -> str:
-        said = f"cosine {self.across:.4f}"
-        if self.across != self.within:
-            said += f" across cameras, {self.within:.4f} within one"
-        return f"a match is {said}" + ("" if self.rate is None else f" (false-match rate {self.rate:g})")
-
-    def reached(self, scores: Float[Tensor, "b m"], same_camera: Bool[Tensor, "b m"]) -> Bool[Tensor, "b m"]:
-        """Mark the pairs that reach it."""
-        return (scores >= self.within).where(same_camera, scores >= self.across)
 
 
 def placed(graph: Graph, cluster: Int64[np.ndarray, " n"], links: Links, eps: float) -> Places:
@@ -145,7 +122,7 @@ def scored(
     cluster: Int64[np.ndarray, " n"],
     camids: Int[Tensor, " n"],
     calibration: Calibration | None,
-    threshold: Threshold | None,
+    thresholds: Thresholds | None,
 ) -> Scored:
     """Score each crop against the others of its cluster; without a calibration no probability, without a threshold no
     match.
@@ -154,13 +131,13 @@ def scored(
     result = Scored(np.full(n, np.nan), np.full(n, -1.0), np.zeros(n, dtype=bool))
     for some, everyone, scores in inside_groups(embeddings, cluster):
         at, others = some.numpy(), some.unsqueeze(1) != everyone
-        same_camera = camids[some].unsqueeze(1) == camids[everyone]
+        within = same_camera(camids[some].unsqueeze(1), camids[everyone])
         result.best[at] = scores.where(others, torch.tensor(-1.0)).amax(dim=1).double().numpy()
         if calibration is not None:
-            chances = calibration.probability(scores.double(), same_camera) * others
+            chances = calibration.probability(scores.double(), within) * others
             result.probability[at] = (chances.sum(dim=1) / (len(everyone) - 1)).numpy()
-        if threshold is not None:
-            result.matched[at] = (threshold.reached(scores, same_camera) & others).any(dim=1).numpy()
+        if thresholds is not None:
+            result.matched[at] = (thresholds.reached(scores, within) & others).any(dim=1).numpy()
     return result
 
 
@@ -168,7 +145,7 @@ def cut_where_unmatched(
     embeddings: Float[Tensor, "n d"],
     cluster: Int64[np.ndarray, " n"],
     camids: Int[Tensor, " n"],
-    threshold: Threshold,
+    thresholds: Thresholds,
     links: Links,
 ) -> Int64[np.ndarray, " n"]:
     """Cut clusters into what a chain of pairs that reach the threshold holds together; what is known holds, too."""
@@ -178,8 +155,8 @@ def cut_where_unmatched(
     first = np.unique(links.together, return_index=True)[1][links.together]  # each crop is tied to its part's first
     left, right = [np.arange(len(cluster))], [first]
     for some, everyone, scores in inside_groups(embeddings, cluster):
-        same_camera = camids[some].unsqueeze(1) == camids[everyone]
-        row, column = threshold.reached(scores, same_camera).nonzero(as_tuple=True)
+        within = same_camera(camids[some].unsqueeze(1), camids[everyone])
+        row, column = thresholds.reached(scores, within).nonzero(as_tuple=True)
         left.append(some[row].numpy())
         right.append(everyone[column].numpy())
     one, other = np.concatenate(left), np.concatenate(right)

@@ -1,20 +1,24 @@
-"""Rows of a grouping: image files and boxes, named by their content, those of an earlier result and those of DATA."""
+"""Rows of a grouping: image files and boxes, named by their content, from DATA or a gallery."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float, Int64
-from torch import Tensor
+from jaxtyping import Int64
 
 from resight.data.digests import content_digests
 from resight.errors import DataError
-from resight.groups.links import NO_GROUP, Pair
+from resight.groups.links import Pair
 from resight.pair_answers import PairAnswer, picture_name
-from resight.types import Picture, Sample, Split
+from resight.types import UNKNOWN_TRACKLET, Picture, Sample, Split, UnlabelledImages
+from resight.whole_files import refuse_unwritable
+
+if TYPE_CHECKING:
+    from resight.gallery import Entry
 
 
 @dataclass(frozen=True)
@@ -22,30 +26,19 @@ class Row:
     """One image, a file or a part of one.
 
     `id`: digest of its content (`content_digests`). `name`: as answers name it (`picture_name`). `sample`: without its
-    identity, which nothing here may know.
+    identity, which nothing here may know. `origin`: the reading that its tracklet number counts in: nothing for DATA,
+    for a gallery's entry its source.
     """
 
     id: str
     name: str
     sample: Sample
+    origin: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[str, Picture]:
         """What makes a row this one: content and place."""
         return self.id, self.sample.picture
-
-
-@dataclass(frozen=True)
-class Known:
-    """An earlier result: its rows, the number of each one's group, and their embeddings where it holds them.
-
-    `fingerprint`: of the model that these are of.
-    """
-
-    rows: tuple[Row, ...] = ()
-    group: tuple[int, ...] = ()
-    embeddings: Float[Tensor, "n d"] | None = None
-    fingerprint: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,40 +64,57 @@ class Crops:
         return cls(rows, crop, np.unique(crop, return_index=True)[1].astype(np.int64))
 
     @property
+    def firsts(self) -> list[Row]:
+        """The first row of each crop."""
+        return [self.rows[row] for row in self.first.tolist()]
+
+    @property
     def split(self) -> Split:
         """One sample of each crop."""
-        return Split("crops", tuple(self.rows[row].sample for row in self.first.tolist()))
+        return Split("crops", tuple(row.sample for row in self.firsts))
+
+    @property
+    def unlabelled(self) -> UnlabelledImages:
+        """The same for `find_constraints`: one tracklet number from two origins is two tracklets."""
+        number: dict[tuple[tuple[str, ...], int], int] = {}
+        tracklets = tuple(
+            UNKNOWN_TRACKLET
+            if row.sample.tracklet is None
+            else number.setdefault((row.origin, row.sample.tracklet), len(number))
+            for row in self.firsts
+        )
+        return dataclasses.replace(self.split.unlabelled(), tracklets=tracklets)
 
     @property
     def names(self) -> list[str]:
         """A name of each crop, for errors."""
-        return [self.rows[row].name for row in self.first.tolist()]
+        return [row.name for row in self.firsts]
 
 
 def rows_of(split: Split, root: Path, cache_dir: Path) -> list[Row]:
     """Name the images of a split by content.
 
     Raises:
-        DataError: a file cannot be read.
+        DataError: a file cannot be read, or its name is none that a table can hold.
     """
+    refuse_unwritable(split.paths)
     digests = content_digests(split.pictures, cache_dir)
-    plain = (dataclasses.replace(sample, pid=None, path=sample.path.absolute()) for sample in split)
+    plain = (dataclasses.replace(sample, pid=None, path=_whole(sample.path)) for sample in split)
     names = (picture_name(sample, root) for sample in split)
     return [Row(*parts) for parts in zip(digests, names, plain, strict=True)]
 
 
-def with_known(known: Known, rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
-    """Give the earlier rows, with what DATA says of them now, and the rows that are new.
+def _whole(path: Path) -> Path:
+    return Path(os.path.abspath(path))  # noqa: PTH100 - as a gallery names it: links stay as they are
 
-    What the earlier result says of tracklets is left out where DATA does not say it again: numbers of tracklets mean
-    something in their own data only.
-    """
-    now = {row.key: row for row in rows}
-    before = []
-    for row in known.rows:
-        again = now.pop(row.key, None)
-        before.append(again or dataclasses.replace(row, sample=dataclasses.replace(row.sample, tracklet=None)))
-    return before, list(now.values())
+
+def entry_rows(entries: "Iterable[Entry]", root: Path) -> list[Row]:
+    """Make rows of a gallery's entries, named as those of DATA below `root` would be."""
+    rows = []
+    for entry in entries:
+        sample = Sample(entry.path, None, entry.camid, entry.timestamp, entry.tracklet, entry.box)
+        rows.append(Row(entry.id, picture_name(sample, root), sample, (entry.source or "",)))
+    return rows
 
 
 def answered(answers: Iterable[PairAnswer], crops: Crops) -> tuple[list[Pair], list[Pair], int]:
@@ -144,18 +154,3 @@ def _crop(name: str, place: dict[str, set[int]]) -> int | None:
             "name these by their whole paths"
         )
     return next(iter(found), None)
-
-
-def earlier_of(crops: Crops, known: Known) -> tuple[Int64[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
-    """Give each crop's number in an earlier result, and whether that result held it."""
-    number = {row.key: group for row, group in zip(known.rows, known.group, strict=True)}
-    first = [crops.rows[row].key for row in crops.first.tolist()]
-    held = np.array([key in number for key in first], dtype=bool)
-    return np.array([number.get(key, NO_GROUP) for key in first], dtype=np.int64), held
-
-
-def earlier_rows(crops: Crops, known: Known) -> Float[Tensor, "n d"] | None:
-    """Give the embeddings that the earlier result holds of its crops, which come first; None where it holds none."""
-    if known.embeddings is None:
-        return None
-    return known.embeddings[torch.from_numpy(crops.first[crops.first < len(known.rows)])]

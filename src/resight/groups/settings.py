@@ -10,6 +10,7 @@ from torch import Tensor
 
 from resight.by_camera import standardise_by_camera
 from resight.clustering import Graph, check_eps, jaccard_of
+from resight.config import Recipe
 from resight.errors import ConfigError
 from resight.linkage import MEAN_REACH
 from resight.looking import SEEN_ONCE, own_camera_first
@@ -35,13 +36,14 @@ class Asked:
     `neighbours`: images of a neighbour list, itself counted; where each camera saw everybody once, of each camera's.
     `distance`: mean Jaccard distance of two clusters up to which they are one group, between 0 and 1; larger gives
     fewer and larger groups. `by_camera`: standardise per camera first. `camera_once`: each camera saw an identity at
-    most once.
+    most once. `strict`: cut groups where no pair is a match.
     """
 
     neighbours: int | None = None
     distance: float | None = None
     by_camera: bool | None = None
     camera_once: bool | None = None
+    strict: bool = False
 
     def __post_init__(self) -> None:
         if self.neighbours is not None and self.neighbours < 2:
@@ -59,7 +61,13 @@ class Rules:
     eps: float
     by_camera: bool
     camera_once: bool
+    strict: bool = False
     said: tuple[str, ...] = ()
+
+
+def trained_once(recipe: Recipe) -> bool:
+    """Say whether a model was trained under the rule that each camera saw everybody once."""
+    return recipe.miner.name == "cluster" and bool(recipe.miner.options.get("once_per_camera", False))
 
 
 def settled(
@@ -67,8 +75,8 @@ def settled(
 ) -> Rules:
     """Fill in what the user has left open.
 
-    `trained_once`: whether the model was trained under the rule that each camera saw everybody once, which was found on
-    its training images before it was trained, when that can be told best.
+    `trained_once`: of the model's recipe; what it says was found on the training images before training, when it can
+    be told best.
 
     Raises:
         ConfigError: cameras are asked to be told apart, and fewer than two are known.
@@ -94,7 +102,7 @@ def settled(
             )
     k1 = 2 if once else (11 if len(embeddings) < FEW else 21)
     k1, eps = asked.neighbours or k1, asked.distance or (0.8 if once else 0.9)
-    return Rules(k1, 2 if once else min(3, k1), eps, by_camera, once, tuple(said))
+    return Rules(k1, 2 if once else min(3, k1), eps, by_camera, once, asked.strict, tuple(said))
 
 
 def compared(

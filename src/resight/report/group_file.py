@@ -8,16 +8,16 @@ from resight.data.csv_file import read_csv
 from resight.data.manifest_table import BOX_COLUMNS
 from resight.errors import DataError
 from resight.report.album import printable
-from resight.report.groups import Group, Groups
+from resight.report.groups import ShownGroup, ShownGroups
 from resight.types import Crop, Picture
 
-NO_GROUP = ("", "-1")
+IN_NONE = ("", "-1")
 """What the column `group` holds for an image that is in none."""
 
-MEASURE = "Fit: the confidence, 0 to 1, that the file gives each image."
+MEASURE = "Confidence, 0 to 1, is as the file gives it. A group is as doubtful as its least sure member."
 
 
-def read_groups(file: Path, root: Path | None = None) -> Groups:
+def groups_of_file(file: Path, root: Path | None = None) -> ShownGroups:
     """Read a CSV or Parquet table of path, group, and perhaps confidence, left, top, width, height.
 
     Other columns are passed over. A path may be absolute, or relative to the file's folder or to `root`, the folder of
@@ -33,7 +33,7 @@ def read_groups(file: Path, root: Path | None = None) -> Groups:
         place = f"{file} row {number}"
         if not cells["path"]:
             raise DataError(f"{place}: path must name an image, got an empty cell")
-        if cells["group"] in NO_GROUP:
+        if cells["group"] in IN_NONE:
             alone += 1
             continue
         picture = _picture(cells, file.parent, root, place)
@@ -42,14 +42,14 @@ def read_groups(file: Path, root: Path | None = None) -> Groups:
     if not groups:
         raise DataError(f"{file} must hold at least one group, got {alone} images and none in a group")
     said = f"Groups of {printable(file.name)}." + (
-        "" if any(group.fit for group in groups) else " It gives no confidence."
+        "" if any(group.confidence for group in groups) else " It gives no confidence."
     )
-    return Groups(tuple(groups), alone, said, MEASURE if any(group.fit for group in groups) else "")
+    return ShownGroups(tuple(groups), alone, said, MEASURE if any(group.confidence for group in groups) else "")
 
 
-def _group(name: str, found: list[tuple[Picture, float | None]]) -> Group:
+def _group(name: str, found: list[tuple[Picture, float | None]]) -> ShownGroup:
     known = [confidence for _, confidence in found if confidence is not None]
-    return Group(
+    return ShownGroup(
         printable(name), tuple(picture for picture, _ in found), tuple(known) if len(known) == len(found) else None
     )
 

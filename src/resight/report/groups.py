@@ -1,7 +1,7 @@
-"""Groups of images, each taken for one identity: contact sheets of the largest and of the most doubtful."""
+"""ShownGroups of images, each taken for one identity: contact sheets of the largest and of the most doubtful."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,29 +19,38 @@ MEMBER_SIZE = (72, 108)
 """Largest width and height of an image on a sheet, in pixels."""
 
 
+CONFIDENCE = (
+    "Confidence says how sure an image is of its place, 0 to 1; at ½ it would be as well placed elsewhere. "
+    "A group is as doubtful as its least sure member."
+)
+"""What the figures of `resight group` say."""
+
+
 @dataclass(frozen=True)
-class Group:
+class ShownGroup:
     """Images taken for one identity.
 
-    `fit`: how well each fits, larger is better, in the order of `members`; None where nothing says it. What it measures
-    stands in `Groups.measure`.
+    `confidence`: how sure each is of its place, 0 to 1, in the order of `members`; None where nothing says it.
     """
 
     name: str
     members: tuple[Picture, ...]
-    fit: tuple[float, ...] | None = None
+    confidence: tuple[float, ...] | None = None
 
     @property
-    def mean_fit(self) -> float | None:
-        """Mean over the members."""
-        return sum(self.fit) / len(self.fit) if self.fit else None
+    def sure(self) -> str | None:
+        """Mean and least over the members, in words."""
+        if not self.confidence:
+            return None
+        mean = sum(self.confidence) / len(self.confidence)
+        return f"confidence {mean:.2f}, the least sure {min(self.confidence):.2f}"
 
 
 @dataclass(frozen=True)
-class Groups:
-    """All groups and where they come from. `alone`: images in no group. `measure`: what `fit` is, in words."""
+class ShownGroups:
+    """All groups and where they come from. `alone`: images in no group. `measure`: what `confidence` is, in words."""
 
-    groups: tuple[Group, ...]
+    groups: tuple[ShownGroup, ...]
     alone: int
     said: str
     measure: str
@@ -51,13 +60,13 @@ class Groups:
         return {picture: group.name for group in self.groups for picture in group.members}
 
 
-def group_sheets(found: Groups, album: Album, pids: Mapping[Picture, int | None]) -> dict[str, Any]:
+def group_sheets(found: ShownGroups, album: Album, pids: Mapping[Picture, int | None]) -> dict[str, Any]:
     """Give what the template shows: sheets of the most doubtful groups, and of the largest of the others.
 
     `pids`: identities, where known; they only mark what a group holds of others than its most frequent one.
     """
-    fitted = [group for group in found.groups if group.fit]
-    doubtful = sorted(fitted, key=lambda group: group.mean_fit or 0.0)[:GROUPS_SHOWN]
+    judged = [group for group in found.groups if group.confidence]
+    doubtful = sorted(judged, key=lambda group: min(group.confidence or (0.0,)))[:GROUPS_SHOWN]
     chosen = set(map(id, doubtful))  # names may come twice once they are cut short
     others = [group for group in found.groups if id(group) not in chosen]
     largest = sorted(others, key=lambda group: -len(group.members))[:GROUPS_SHOWN]
@@ -80,13 +89,13 @@ def group_sheets(found: Groups, album: Album, pids: Mapping[Picture, int | None]
     }
 
 
-def _sheet(group: Group, album: Album, pids: Mapping[Picture, int | None]) -> dict[str, Any]:
+def _sheet(group: ShownGroup, album: Album, pids: Mapping[Picture, int | None]) -> dict[str, Any]:
     usual = _usual(group, pids)
     members = []
     for place in shown_members(group):
         picture = group.members[place]
         other = usual is not None and pids.get(picture) is not None and pids[picture] != usual
-        said = f"fit {group.fit[place]:.3f}" if group.fit else ""
+        said = f"confidence {group.confidence[place]:.2f}" if group.confidence else ""
         members.append(
             {
                 "shown": album.show(picture, MEMBER_SIZE),
@@ -99,18 +108,18 @@ def _sheet(group: Group, album: Album, pids: Mapping[Picture, int | None]) -> di
     return {
         "name": group.name,
         "count": len(group.members),
-        "fit": None if group.mean_fit is None else f"{group.mean_fit:.3f}",
+        "sure": group.sure,
         "more": len(group.members) - len(members),
         "others": _others(group, pids),
         "members": members,
     }
 
 
-def shown_members(group: Group) -> list[int]:
-    """Choose the members to show, worst fit first: where there are too many, the worst half and others evenly."""
+def shown_members(group: ShownGroup) -> list[int]:
+    """Choose the members to show, least sure first: where there are too many, the least sure half and others evenly."""
     order = list(range(len(group.members)))
-    if group.fit:
-        order.sort(key=lambda place: group.fit[place])  # type: ignore[index]
+    if group.confidence:
+        order.sort(key=group.confidence.__getitem__)
     if len(order) <= MEMBERS_SHOWN:
         return order
     worst = MEMBERS_SHOWN // 2
@@ -118,31 +127,26 @@ def shown_members(group: Group) -> list[int]:
     return order[:worst] + [rest[place] for place in evenly(len(rest), MEMBERS_SHOWN - worst)]
 
 
-def _known(group: Group, pids: Mapping[Picture, int | None]) -> list[int]:
+def _known(group: ShownGroup, pids: Mapping[Picture, int | None]) -> list[int]:
     return [pid for picture in group.members if (pid := pids.get(picture)) is not None]
 
 
-def _usual(group: Group, pids: Mapping[Picture, int | None]) -> int | None:
+def _usual(group: ShownGroup, pids: Mapping[Picture, int | None]) -> int | None:
     """Give the most frequent identity of a group; of equally frequent ones the first."""
     known = Counter(_known(group, pids))
     return known.most_common(1)[0][0] if known else None
 
 
-def _others(group: Group, pids: Mapping[Picture, int | None]) -> int | None:
+def _others(group: ShownGroup, pids: Mapping[Picture, int | None]) -> int | None:
     """Count the members of other identities than the most frequent one; None where no identity is known."""
     known = Counter(_known(group, pids))
     return sum(known.values()) - max(known.values()) if known else None
 
 
-def _counts(found: Groups, pids: Mapping[Picture, int | None]) -> str:
+def _counts(found: ShownGroups, pids: Mapping[Picture, int | None]) -> str:
     inside = sum(len(group.members) for group in found.groups)
     said = f"{len(found.groups):,} groups of {inside:,} images; {found.alone:,} in none."
     others = [count for group in found.groups if (count := _others(group, pids)) is not None]
     if others:
         said += f" {sum(not count for count in others):,} of {len(others):,} hold one identity alone."
     return said
-
-
-def fits(margins: Sequence[float], members: Sequence[int]) -> tuple[float, ...]:
-    """Pick the members' figures."""
-    return tuple(float(margins[place]) for place in members)

@@ -1,7 +1,7 @@
 """The images that a report shows, as the run's model sees them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,8 +15,9 @@ from resight.data.digests import default_cache_dir
 from resight.data.formats import read_dataset
 from resight.errors import DataError
 from resight.prepare import choose_device, open_test_images
+from resight.progress import Bar, no_bar
 from resight.report.tested import Tested
-from resight.run_images import Bar, each_once, embed_split
+from resight.run_images import each_once, embed_split
 from resight.runlog import read_events
 from resight.types import Dataset, Sample, Split
 
@@ -37,7 +38,7 @@ class Source:
     split: str = "auto"
     device: str = "auto"
     cache_dir: Path | None = None
-    bar: Bar = field(default=lambda title: lambda done, total: None)
+    bar: Bar = no_bar
 
 
 @dataclass(frozen=True)

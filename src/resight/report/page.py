@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -19,6 +18,7 @@ from resight.report.curves import curves
 from resight.report.embedding_map import EmbeddingMap
 from resight.report.history import History, read_history, table
 from resight.report.strips import Strip
+from resight.whole_files import replacing
 
 MARKS = {"right": "✓", "wrong": "✗", "left out": "–"}
 """Sign of each verdict, so that colour is not all that tells them apart."""
@@ -81,7 +81,11 @@ def write_report(
     """
     history = read_history(run)
     extras = Extras(strips=strips) if extras is None else extras
-    _write_whole(out, _render(run, history, extras, notes, albums or albums_of(), sections))
+    page = _render(run, history, extras, notes, albums or albums_of(), sections)
+    with replacing(out, DataError) as temporary:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        # A path need not be Unicode; what is not, is shown as "?".
+        temporary.write_text(page, encoding="utf-8", errors="replace")
 
 
 def _render(
@@ -186,20 +190,3 @@ def _strip(strip: Strip, album: Album) -> dict[str, Any]:
         for item in strip.items
     ]
     return {"query": query, "name": short_name(strip.query), "caption": strip.caption, "images": images}
-
-
-def _write_whole(out: Path, text: str) -> None:
-    """Write the file so that it holds either its old content or all of the new."""
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        # A path need not be Unicode; what is not, is shown as "?".
-        with temporary.open("w", encoding="utf-8", errors="replace") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(out)
-    except OSError as error:
-        if temporary.is_file():
-            temporary.unlink()
-        raise DataError(f"{out} must be a file that can be written, got: {error}; give another file") from error

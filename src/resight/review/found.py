@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from resight.calibrate import Calibration
@@ -14,13 +15,16 @@ from resight.constraints import find_constraints
 from resight.errors import DataError
 from resight.gallery import Entry, Gallery
 from resight.groups.grouping import Grouping, group_crops
-from resight.groups.links import NO_GROUP, find_links
+from resight.groups.links import NO_GROUP, Links, find_links
 from resight.groups.review import Group, groups_to_review, pairs_to_review
+from resight.groups.rows import Crops, Row, entry_rows
+from resight.groups.saved import SavedGroups, earlier_of, read_groups
 from resight.groups.settings import Asked, settled
-from resight.groups.thresholds import chosen_threshold
-from resight.review.questions import DOUBTS, Known, Question, whole_name
+from resight.matching import Thresholds
+from resight.review.matched import Matched
+from resight.review.questions import DOUBTS, Known, Question
 from resight.score_counts import Progress
-from resight.types import Sample, Split
+from resight.types import UNKNOWN_CAMID
 
 MOST = 400
 """Most doubtful pairs that are looked for at a time."""
@@ -30,13 +34,33 @@ WHY = "picked for its doubt, to mend groups"
 
 
 @dataclass(frozen=True)
-class FoundGroups:
-    """Groups of entries. `said`: why they were made as they were."""
+class Means:
+    """What groups are made with beside embeddings and answers.
 
-    entries: tuple[Entry, ...]
+    `strict`: groups are cut by `thresholds`, as `resight group --strict` does. `trained_once`: see
+    `groups.settings.settled`. `earlier`: groups to go on from.
+    """
+
+    calibration: Calibration | None = None
+    thresholds: Thresholds | None = None
+    strict: bool = False
+    trained_once: bool = False
+    earlier: SavedGroups | None = None
+
+
+@dataclass(frozen=True)
+class FoundGroups:
+    """Groups of crops. `said`: why they were made as they were, and what was not used."""
+
+    crops: Crops
     embeddings: Float[Tensor, "n d"]
     grouping: Grouping
     said: tuple[str, ...] = ()
+
+    @cached_property
+    def entries(self) -> tuple[Entry, ...]:
+        """One entry of each crop."""
+        return tuple(Entry.of(row.sample, row.id) for row in self.crops.firsts)
 
     @cached_property
     def most_doubtful(self) -> list[Group]:
@@ -103,59 +127,95 @@ class Doubts:
 
 def group_gallery(
     gallery: Gallery,
-    known: Known,
-    calibration: Calibration | None,
+    answers: Known,
+    means: Means,
+    root: Path,
+    cache_dir: Path,
     *,
-    trained_once: bool = False,
     progress: Progress | None = None,
 ) -> FoundGroups:
     """Group all entries of a gallery; answers to pairs of them are obeyed, and tracklets kept together.
 
-    `trained_once`: see `groups.settings.settled`.
+    `root`: where names of pictures begin, for the file that groups are saved to.
 
     Raises:
-        DataError: the gallery is empty, or answers contradict each other.
+        DataError: the gallery is empty.
+        ContradictionError: answers contradict each other.
         GalleryError: it cannot be read.
     """
     entries: list[Entry] = []
-    rows: list[Tensor] = []
-    for part, vectors in gallery.blocks():
-        entries += part
-        rows.append(vectors)
+    parts: list[Tensor] = []
+    for some, vectors in gallery.blocks():
+        entries += some
+        parts.append(vectors)
     if not entries:
         raise DataError(f"{gallery.where} holds no images; add some with resight index")
-    embeddings = torch.cat(rows)
-    split = Split("gallery", tuple(_sample(entry) for entry in entries))
-    camids = torch.tensor(split.camids)
-    same, different = _answers(entries, known)
-    links = find_links(
-        len(entries),
-        same=same,
-        different=different,
-        seen=find_constraints(split.unlabelled(), tracklets=True, same_time=False),
-        names=[whole_name(entry.picture) for entry in entries],
-    )
-    rules = settled(Asked(), embeddings, camids, trained_once=trained_once)
-    threshold = chosen_threshold(calibration, (embeddings, camids))
+    crops, embeddings = Crops.of(entry_rows(entries, root)), torch.cat(parts)
+    matched = Matched.of(entries, answers, cache_dir)
+    links = _links(crops, matched, means.earlier)
+    camids = cameras_apart(crops.firsts)
+    rules = settled(Asked(strict=means.strict), embeddings, camids, trained_once=means.trained_once)
     grouping = group_crops(
-        *(embeddings, camids, rules), links=links, calibration=calibration, threshold=threshold, progress=progress
+        *(embeddings, camids, rules),
+        links=links,
+        calibration=means.calibration,
+        thresholds=means.thresholds,
+        progress=progress,
     )
-    return FoundGroups(tuple(entries), embeddings, grouping, rules.said)
+    return FoundGroups(crops, embeddings, grouping, (*rules.said, *matched.said(), *_not_used(links)))
 
 
-def _sample(entry: Entry) -> Sample:
-    return Sample(entry.path, None, entry.camid, entry.timestamp, entry.tracklet, entry.box)
+def load_groups(path: Path, fingerprint: str) -> tuple[FoundGroups, SavedGroups]:
+    """Read groups that `resight group` or the app wrote, as they were, and to go on from.
+
+    Raises:
+        DataError: the file is none, or of another model than the one that has this fingerprint.
+    """
+    saved = read_groups(path)
+    if saved.fingerprint != fingerprint or saved.embeddings is None:
+        raise DataError(
+            f"{path} must hold groups and embeddings of the app's model, and those in it are another's or missing; "
+            f"make them anew with resight group … --known {path} --out {path}"
+        )
+    said = f"These groups are those of {path}."
+    return FoundGroups(saved.crops, saved.embeddings, saved.grouping, (said,)), saved
 
 
-def _answers(entries: Sequence[Entry], known: Known) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """Give the pairs of entries that answers say are the same, and different; others are of no use here."""
-    place = {whole_name(entry.picture): at for at, entry in enumerate(entries)}
-    same: list[tuple[int, int]] = []
-    different: list[tuple[int, int]] = []
-    for (first, second), said in known.items():
-        if said is not None and first in place and second in place:
-            (same if said else different).append((place[first], place[second]))
-    return same, different
+def cameras_apart(rows: Sequence[Row]) -> Int[Tensor, " n"]:
+    """Number cameras so that a number of two sources means two cameras; unknown ones are `UNKNOWN_CAMID`.
+
+    Where no number stands in two sources all stay as they are.
+    """
+    keys = [(row.origin, UNKNOWN_CAMID if row.sample.camid is None else row.sample.camid) for row in rows]
+    known = sorted({(origin, camid) for origin, camid in keys if camid >= 0})
+    alone = len(known) == len({camid for _, camid in known})
+    number = {key: key[1] if alone else place for place, key in enumerate(known)}
+    return torch.tensor([number.get(key, UNKNOWN_CAMID) for key in keys])
+
+
+def _links(crops: Crops, matched: Matched, earlier: SavedGroups | None) -> Links:
+    """Gather what is known of who is the same.
+
+    Raises:
+        ContradictionError: answers contradict each other.
+    """
+    matched.refuse_contradictions(len(crops))
+    number, held = earlier_of(crops, earlier)
+    return find_links(
+        len(crops),
+        same=matched.same,
+        different=matched.different,
+        seen=find_constraints(crops.unlabelled, tracklets=True, same_time=False),
+        known=number,
+        earlier=held,
+        names=crops.names,
+    )
+
+
+def _not_used(links: Links) -> list[str]:
+    kinds = ((links.broken_tracklets, "tracklets hold"), (links.broken_groups, "earlier groups held"))
+    return [f"{count:,} {what} images that answers say are different, and were not used." for count, what in kinds
+            if count]  # fmt: skip
 
 
 def alone(found: FoundGroups) -> int:

@@ -36,6 +36,7 @@ class Measuring:
             Question(picture_of(a.left, root), picture_of(a.right, root), MEASURE, a.score, WHY) for a in audit.answers
         ]
         self.pairs = [question.pair for question in self.questions]
+        self.names = {name for pair in self.pairs for name in pair}
         self.stratum: Int[np.ndarray, " n"] = audit.plan.strata_of(audit.answers)
         self._worth: dict[bytes, Float[np.ndarray, " h"]] = {}
         self._lock = threading.Lock()

@@ -63,6 +63,7 @@ class ReviewStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.changes = 0  # how often it changed since it was opened: a page that shows it knows when to look again
         self._lock = threading.Lock()
         self._table = _opened(path)
         self._finalizer = weakref.finalize(self, self._table.close)
@@ -110,6 +111,17 @@ class ReviewStore:
             table.execute("UPDATE decisions SET undone = 1 WHERE number = ?", (row["number"],))
             return _decision(row)
 
+    def take_back(self, pair: Pair) -> int:
+        """Take back whatever was decided of a pair, for all purposes; gives how many decisions those were.
+
+        Raises:
+            DataError: it cannot be written.
+        """
+        with self._writing() as table:
+            return table.execute(
+                "UPDATE decisions SET undone = 1 WHERE undone = 0 AND first = ? AND second = ?", pair
+            ).rowcount
+
     def ask_skipped_again(self, purpose: str) -> int:
         """Forget which pairs were skipped, and give how many those were.
 
@@ -135,6 +147,7 @@ class ReviewStore:
             try:
                 with self._table:
                     yield self._table
+                self.changes += 1
             except sqlite3.Error as error:
                 raise DataError(
                     f"{self.path} cannot be written ({error}), so this was not saved; what was saved before is safe: "
