@@ -372,3 +372,15 @@ def test_the_command_says_what_was_written_and_after_ctrl_c_how_to_go_on(
         embed_command(run, images, out, device="cpu", overwrite=True)
     assert left.value.exit_code == 130
     assert f"kept in {out}.parts; the same command goes on" in capsys.readouterr().err
+
+
+def test_a_folder_of_that_name_is_told_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def never(*words: object) -> None:
+        raise AssertionError("work was begun")
+
+    monkeypatch.setattr(bulk, "planned", never)
+    out = tmp_path / "folder"
+    out.mkdir()
+    with pytest.raises(ConfigError, match="--out must be a file, and .* is a folder"):
+        embed_to_parquet(request(tmp_path / "run", tmp_path / "images", out, overwrite=True))
+    assert list(tmp_path.iterdir()) == [out]

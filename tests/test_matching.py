@@ -8,7 +8,7 @@ import torch
 from calibration_cases import calibration, curve
 from groups.group_cases import people
 from resight.errors import ConfigError
-from resight.matching import Images, Thresholds, check_asked, find_thresholds, same_camera
+from resight.matching import Images, Thresholds, check_asked, find_thresholds, number_cameras, same_camera
 
 RUN = Path("runs/mine")
 AWARE = calibration(across=curve(threshold=0.6, intercept=-8.0), within=curve(threshold=0.9, intercept=-10.0))
@@ -92,3 +92,10 @@ def test_a_rate_that_nothing_tells_of():
         find_thresholds(AWARE, RUN, rate=1e-9, images=images)
     with pytest.raises(ConfigError, match="told from the images, and there are none"):
         find_thresholds(AWARE, RUN, rate=0.1, images=lambda: (torch.empty(0, 8), torch.empty(0).long()))
+
+
+def test_a_camera_number_of_two_sources_is_two_cameras():
+    seen = [(("gate",), 1), (("yard",), 1), (("yard",), 2), (("gate",), 1), (("gate",), None), (("yard",), -4)]
+    assert number_cameras(seen).tolist() == [0, 1, 2, 0, -1, -1]
+    assert number_cameras(seen[1:3] + seen[4:]).tolist() == [1, 2, -1, -1]  # no number stands twice: as they are
+    assert number_cameras([]).tolist() == []

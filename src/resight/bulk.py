@@ -32,9 +32,10 @@ from resight.data.decoded import DecodedOnce
 from resight.data.formats import read_dataset
 from resight.data.threads import mapped
 from resight.errors import ConfigError, DataError, no_such_name
+from resight.outputs import check_output
 from resight.prepare import broken_sentence, choose_device
 from resight.progress import Bar, Say
-from resight.tables import EmbedRequest, TableHeader, chosen_splits, refuse_existing
+from resight.tables import EmbedRequest, TableHeader, chosen_splits
 from resight.types import Crop, Picture, Split
 from resight.whole_files import refuse_unwritable
 
@@ -62,7 +63,7 @@ def embed_in_blocks(request: EmbedRequest, say: Say, bar: Bar) -> tuple[int, int
     """Do what `tables.embed_to_parquet` promises."""
     refuse_unusable(request)
     with claimed_parts(request.out) as folder:
-        refuse_existing(request.out, overwrite=request.overwrite)
+        check_output(request.out, overwrite=request.overwrite)
         plan = planned(request, finished(folder), say)
         blocks = as_blocks(plan.splits, plan.job)
         leave_out_others(folder, plan.job, overwrite=request.overwrite)

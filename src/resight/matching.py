@@ -4,10 +4,11 @@ A pair is of one camera where both cameras are known and equal. Every other pair
 where a camera is not known: two unknown cameras are not one camera.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from resight.calibrate import Calibration, Curve, check_rate
 from resight.calibration_fit import curve_of_odds
 from resight.errors import ConfigError
 from resight.score_counts import Progress, count_pairs
+from resight.types import UNKNOWN_CAMID
 
 SAME_RATE = 1e-9
 """Two false-match rates closer than this, relative to them, are one."""
@@ -61,6 +63,18 @@ class Thresholds:
 def same_camera(one: Int[Tensor, "*#b"], other: Int[Tensor, "*#b"]) -> Bool[Tensor, " *b"]:
     """Mark the pairs of one camera, with `one` and `other` broadcast; no pair of which a camera is not known (< 0)."""
     return (one == other) & (one >= 0)
+
+
+def number_cameras(seen: Sequence[tuple[tuple[str, ...], int | None]]) -> Int[Tensor, " n"]:
+    """Number cameras, each given with its source, so that a number of two sources means two cameras.
+
+    Unknown ones (None or < 0) are `UNKNOWN_CAMID`. Where no number stands in two sources all stay as they are.
+    """
+    keys = [(source, UNKNOWN_CAMID if camid is None else camid) for source, camid in seen]
+    known = sorted({(source, camid) for source, camid in keys if camid >= 0})
+    alone = len(known) == len({camid for _, camid in known})
+    number = {key: key[1] if alone else place for place, key in enumerate(known)}
+    return torch.tensor([number.get(key, UNKNOWN_CAMID) for key in keys], dtype=torch.int64)
 
 
 def check_asked(

@@ -68,13 +68,17 @@ def input_size(config: InputConfig, samples: Sequence[Sample]) -> tuple[int, int
     return (side // 2, side) if high <= 1 / TALL else (side, side)
 
 
+class AllBrokenError(DataError):
+    """No image of a split can be decoded."""
+
+
 def open_split(
     split: Split, size: tuple[int, int], cache_dir: Path, *, skip_broken: bool, progress: Progress | None = None
 ) -> tuple[Split, PixelCache]:
     """Open a split's pixels; broken images stop it, or are left out of both where `skip_broken` is given.
 
     Raises:
-        DataError: broken images (listed), or nothing left.
+        DataError: broken images (listed); an `AllBrokenError` where these are left out and nothing is left.
     """
     cache = open_pixels(split.pictures, size, cache_dir, progress=progress)
     if not cache.broken:
@@ -83,7 +87,9 @@ def open_split(
         raise DataError(broken_sentence(split, cache.broken))
     kept = split.without({position for position, _ in cache.broken})
     if not len(kept):
-        raise DataError(f"all {len(split)} images of the {split.name} split are broken; nothing is left to work on")
+        raise AllBrokenError(
+            f"all {len(split)} images of the {split.name} split are broken; nothing is left to work on"
+        )
     return kept, open_pixels(kept.pictures, size, cache_dir, progress=progress)
 
 

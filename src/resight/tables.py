@@ -98,23 +98,13 @@ def embed_to_parquet(request: EmbedRequest, say: Say = silent, bar: Bar = no_bar
     that was interrupted is taken up by the next one, see `bulk`.
 
     Raises:
-        ConfigError: `out` exists and may not be replaced, another process writes it, it cannot be written, a flag that
-            cannot be used, or an engine that cannot be started.
+        ConfigError: `out` is a folder or may not be replaced, another process writes it, it cannot be written, a flag
+            that cannot be used, or an engine that cannot be started.
         DataError: there is nothing to embed, or there are broken images.
     """
     from resight.bulk import embed_in_blocks
 
     return embed_in_blocks(request, say, bar)
-
-
-def refuse_existing(out: Path, *, overwrite: bool) -> None:
-    """Stop where a table is there already.
-
-    Raises:
-        ConfigError: it is, and may not be replaced.
-    """
-    if out.exists() and not overwrite:
-        raise ConfigError(f"{out} exists already; replace it with --overwrite or give another --out")
 
 
 def chosen_splits(dataset: Dataset, name: str) -> list[Split]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -38,7 +39,8 @@ def replacing(
     Raises:
         ResightError: it cannot be written, or its text is none that UTF-8 can hold.
     """
-    temporary = (folder or file.parent) / f".{file.name}.{os.getpid()}.tmp"
+    # Two threads, or two machines on one disk, may write the same file at once.
+    temporary = (folder or file.parent) / f".{file.name}.{secrets.token_hex(8)}.tmp"
     try:
         yield temporary
         if settled:

@@ -170,12 +170,44 @@ def test_answers_that_contradict_are_named_one_is_taken_back_and_groups_are_brow
     assert page.get_by_role("alert").count() == 0
     page.get_by_role("button", name="save to groups.parquet").click()
     page.get_by_text("Saved to").wait_for()
-    assert pq.read_table(app.folder / "groups.parquet").num_rows == 20
+    first = pq.read_table(app.folder / "groups.parquet")
+    assert first.num_rows == 20
+    with page.expect_navigation():
+        page.get_by_role("button", name="group again, with the answers").click()
+    page.get_by_role("button", name="save to groups.parquet").click()
+    page.get_by_text("Saved to").wait_for()
+    again = pq.read_table(app.folder / "groups.parquet")
+    assert again.select(["id", "group"]) == first.select(["id", "group"])  # no answer is new, so no number is
     with page.expect_download() as download:
         page.get_by_role("link", name="groups as CSV").click()
     assert len(Path(download.value.path()).read_text().splitlines()) == 21
     page.goto(f"{app.address}/run")
     page.get_by_role("img", name=re.compile("^Mined positives per image by epoch")).wait_for()
+
+
+def test_one_group_is_looked_through_reviewed_and_grouped_again(page: Any, app: App):
+    page.goto(f"{app.address}/groups")
+    page.locator("ul.answered, section.sheet").first.wait_for()
+    if page.locator("ul.answered").count():  # where this test is the first
+        page.locator("ul.answered button").first.click()
+    head = page.locator("section.sheet h2").first
+    number, members = re.findall(r"\d+", head.inner_text())[:2]
+    head.get_by_role("link").click()
+    page.get_by_role("heading", name=f"Group {number}", exact=True).wait_for()
+    page.locator("ul.members li").first.wait_for()
+    assert page.locator("ul.members li").count() == int(members)
+    page.goto(f"{app.address}/groups/999")
+    page.get_by_text("There is no such group now").wait_for()
+    page.go_back()
+    page.get_by_role("link", name="review this group").click()
+    page.wait_for_url(re.compile(rf"/review\?purpose=doubts&group={number}$"))
+    asked(page)
+    while page.evaluate("() => document.getElementById('question').dataset.question"):
+        press(page, "k")
+    page.get_by_role("heading", name="All pairs are answered").wait_for()
+    page.get_by_role("button", name="Group again, with the answers").click()
+    page.wait_for_url(re.compile("/groups$"))
+    page.locator("section.sheet").first.wait_for()
 
 
 def test_answers_by_key_are_undone_and_survive_a_kill(page: Any, app: App):

@@ -52,7 +52,7 @@ def test_groups_are_saved_and_shown_again_without_being_made(run: Path, gallery:
     file.write_bytes(b"no table")
     with pytest.raises(DataError, match="groups.parquet cannot be read"):
         Workplace(asked(run, tmp_path, groups=file))
-    with pytest.raises(ConfigError, match="--groups must be a file that ends in .parquet"):
+    with pytest.raises(ConfigError, match="--groups must end in .parquet"):
         asked(run, tmp_path, groups=tmp_path / "groups.csv")
 
 
@@ -112,7 +112,18 @@ def test_a_picture_is_shown_only_while_it_is_what_was_indexed(place: Workplace, 
     assert place.pictures.jpeg(place.pictures.register(secret, own=True), "small") is not None
 
 
-@pytest.mark.parametrize("words", [(), ("gate",), ("yard, north", "gate"), ('the "old" one', " x y".strip())])
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("gate",),
+        ("yard, north", "gate"),
+        ('the "old" one', "x y"),
+        (" a space first", "a space last "),
+        ("a\rreturn", "a\nline", "\r\n", "\t"),
+        ('"', '",', ' ", "'),
+    ],
+)
 def test_words_with_commas_and_quotes_survive_an_address(words: tuple[str, ...]):
     assert words_of(text_of(words)) == words
     assert (where_of({"source": text_of(words)}).sources or ()) == words
@@ -120,5 +131,13 @@ def test_words_with_commas_and_quotes_survive_an_address(words: tuple[str, ...])
 
 def test_words_are_read_as_a_person_types_them():
     assert words_of('person , vehicle,"yard, north"') == ("person", "vehicle", "yard, north")
+    assert words_of('a "b" c, "d') == ('a "b" c', '"d') and words_of('gate\r, "", ,') == ("gate",)
+    assert text_of(["1", "2"]) == "1,2"  # an address stays one that a person can read
     where = where_of({"camera": "1, 2", "after": "10", "type": "person"})
     assert (where.camids, where.after, where.types, where.sources) == ((1, 2), 10.0, ("person",), None)
+
+
+@pytest.mark.parametrize("text", ["north", "1,-2", ",", '""'])
+def test_cameras_are_called_as_the_caller_calls_them(text: str):
+    with pytest.raises(ConfigError, match="^camera must be numbers of cameras"):
+        where_of({"camera": text})

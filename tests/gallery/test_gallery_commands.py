@@ -15,6 +15,7 @@ from gallery_runs import calibrated, one_of, other_model
 from resight.calibrate import fingerprint
 from resight.data import decoded as decoded_module
 from resight.gallery import Gallery
+from resight.gallery import index as index_module
 
 pytest.importorskip("pymilvus")
 pytest.importorskip("milvus_lite")
@@ -54,11 +55,35 @@ def test_an_indexed_image_has_the_embedding_of_resight_embed(
     with Gallery.open(gallery, fingerprint(model)) as opened:
         ((entries, rows),) = opened.blocks()
         assert opened.about["backbone"] == "resnet10t" and opened.about["input"] == [64, 32]
+        assert opened.about["backend"] == "torch float32"
     assert len(entries) == len({entry.path for entry in entries}) == len(expected)
     for entry, row in zip(entries, rows, strict=True):
         known = expected[entry.path.resolve()]
         assert torch.allclose(row, torch.tensor(known["embedding"]), atol=1e-5)
         assert entry.camid == known["camid"] and entry.type == "person" and entry.source == people.name
+
+
+def test_a_gallery_says_what_embedded_the_images_it_was_made_with(
+    resight: Command, model: Path, crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    opened: list[int] = []
+    real = index_module.open_backend
+
+    def renamed(*words, **how):  # type: ignore[no-untyped-def]
+        opened.append(len(how["ahead"]))
+        embedder = real(*words, **how)
+        embedder.name = f"backend {len(opened)}"
+        return embedder
+
+    monkeypatch.setattr(index_module, "open_backend", renamed)
+    some = tmp_path / "some"
+    some.mkdir()
+    for number, file in enumerate(sorted(crops.iterdir())[:4]):
+        shutil.copy(file, some)
+        if number in (1, 3):
+            assert resight("index", model, some, "--gallery", tmp_path / "g")[0] == 0
+    assert opened == [2, 2]  # each time once, for what is new
+    assert "backend 1" in resight("gallery", "stats", tmp_path / "g")[1]
 
 
 def test_broken_images_do_not_keep_the_others_out(resight: Command, model: Path, crops: Path, tmp_path: Path):

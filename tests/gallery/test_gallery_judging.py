@@ -11,8 +11,8 @@ from gallery_cases import entries, make, unit_rows
 from resight.gallery import Entry, Gallery, Hit, Where
 from resight.gallery.queries import Queries
 from resight.gallery.results import headline, rows
-from resight.gallery.searching import Answer, Judge, search
-from resight.matching import Thresholds, calibrated
+from resight.gallery.searching import Answer, Judge, sampled, search
+from resight.matching import Thresholds, calibrated, same_camera
 
 pytest.importorskip("pymilvus")
 pytest.importorskip("milvus_lite")
@@ -118,3 +118,14 @@ def test_a_sample_is_spread_over_all(gallery: Gallery):
 
 def test_nothing_found_is_no_match():
     assert Answer("q", None, ()).match is False
+
+
+def test_a_rate_is_told_from_cameras_of_their_sources(tmp_path: Path):
+    places = ((1, "gate"), (1, "yard"), (1, "gate"), (None, "yard"), (2, None))
+    seen = [Entry(f"e{n}", Path(f"/{n}.jpg"), camid=c, source=source) for n, (c, source) in enumerate(places)]
+    with make(tmp_path / "g") as made:
+        made.add(seen, unit_rows(5))
+        rows, camids = sampled(made)()
+    assert rows.equal(unit_rows(5))
+    one = same_camera(camids[:, None], camids)
+    assert one.nonzero().tolist() == [[0, 0], [0, 2], [1, 1], [2, 0], [2, 2], [4, 4]]

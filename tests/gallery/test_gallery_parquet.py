@@ -178,3 +178,47 @@ def test_queries_of_an_export_know_their_sources(exported: tuple[Gallery, Path])
     found = read_vectors(exported[1], MODEL)
     assert found is not None and found.ids == tuple(entry.id for entry in entries(COUNT))
     assert [found.source(at) for at in range(COUNT)] == [entry.source for entry in entries(COUNT)]
+
+
+NUMBERS = {"left": [1.0, math.nan], "top": ["2", None], "width": [3.0, None], "height": [4, None], "camid": ["7", None]}
+
+
+def test_columns_of_another_program_are_taken_as_what_they_mean(tmp_path: Path):
+    facts = {"path": [5, 6], "id": [8, 9], **NUMBERS}
+    found = read_vectors(table(tmp_path / "t.parquet", unit_rows(2), "none", **facts), MODEL)
+    assert found is not None and found.camids == (7, None) and found.ids == (None, None)
+    assert found.pictures == (Crop(Path("5"), (1, 2, 3, 4)), Path("6"))
+    assert all(isinstance(edge, int) for edge in found.pictures[0].box)
+    file = table(tmp_path / "yard.parquet", unit_rows(2), **facts, timestamp=[1, 2])
+    with make(tmp_path / "g") as gallery:
+        assert gallery.import_parquet(file) == Added(2, 0)
+        assert gallery.get(["8"])[0].box == (1, 2, 3, 4) and gallery.get(["9"])[0].timestamp == 2.0
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "words"),
+    [
+        ("camid", ["gate", "yard"], "the column camid of .* must hold whole numbers, got string"),
+        ("left", [1.5, 2.0], "the column left of .* must hold whole numbers, got double"),
+        ("path", [["a"], ["b"]], "the column path of .* must hold text, got list"),
+        ("source", [["a"], ["b"]], "the column source of .* must hold text, got list"),
+    ],
+)
+def test_columns_that_mean_nothing_are_one_sentence(tmp_path: Path, name: str, cells: list[object], words: str):
+    file = table(tmp_path / "t.parquet", unit_rows(2), "none", **{name: cells})
+    with pytest.raises(DataError, match=words):
+        read_vectors(file, MODEL)
+    facts = {"id": ["x", "y"], "path": ["/x", "/y"], name: cells}
+    with make(tmp_path / "g") as gallery, pytest.raises(DataError, match=words):
+        gallery.import_parquet(table(tmp_path / "i.parquet", unit_rows(2), **facts))
+
+
+def test_only_digests_of_contents_are_taken_for_a_querys_own_picture(tmp_path: Path):
+    digest = "0a" * 16
+    for kind, ids, expected in (
+        ("none", [digest, "cat-7"], (digest, None)),
+        ("none", [digest.upper(), digest + "0"], (None, None)),
+        ("embed", [digest, "cat-7"], (digest, "cat-7")),
+    ):
+        found = read_vectors(table(tmp_path / "t.parquet", unit_rows(2), kind, id=ids), MODEL)
+        assert found is not None and found.ids == expected

@@ -191,3 +191,8 @@ def test_a_broken_image_stops_it_or_is_left_out(resight: Command, run: Path, cop
     code, said, _ = resight("group", run, root, "--out", out, "--skip-broken")
     assert code == 0 and "1 broken images were left out" in said
     assert len(table(out)) == len(list(copies.iterdir()))
+    first = tmp_path / "g.parquet"
+    assert resight("group", run, root, "--out", first, "--skip-broken")[0] == 0
+    code, said, error = resight("group", run, root, "--known", first, "--out", first, "--skip-broken")
+    assert (code, error) == (0, "") and "1 broken images were left out" in said  # nothing else is new
+    assert len(groups(first)) == len(list(copies.iterdir()))

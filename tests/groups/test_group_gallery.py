@@ -13,6 +13,7 @@ from resight.calibrate import fingerprint
 from resight.gallery import Entry, Gallery
 from resight.groups import opening
 from resight.groups.rows import Crops, Row, entry_rows
+from resight.groups.running import camera_numbers
 from resight.types import Sample
 
 pytest.importorskip("pymilvus")
@@ -145,6 +146,18 @@ def test_one_tracklet_number_of_two_sources_is_two_tracklets(tmp_path: Path):
         *(str(tmp_path / "gate" / f"{at}.jpg") for at in (2, 3)),
         "new.jpg",
     ]
+
+
+def test_cameras_are_those_of_their_source_where_all_images_are_entries():
+    entries = [
+        Entry(f"{at:032x}", Path(f"/{source}/{at}.jpg"), camid=camid, source=source)
+        for at, (source, camid) in enumerate([("yard", 1), ("gate", 1), ("gate", 1), ("gate", None)])
+    ]
+    rows = entry_rows(entries, Path("/"))
+    numbers = camera_numbers(Crops.of(rows)).tolist()
+    assert numbers[0] != numbers[1] == numbers[2] and numbers[3] == -1
+    data = Row("new", "new.jpg", Sample(Path("/new.jpg"), camid=1))
+    assert camera_numbers(Crops.of([*rows, data])).tolist() == [1, 1, 1, -1, 1]
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])

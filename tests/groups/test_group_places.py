@@ -1,5 +1,7 @@
 """Confidence worked by hand; probabilities and matches against loops; groups cut where nothing matches."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from resight.calibrate import Calibration, Curve
 from resight.groups import places
 from resight.groups.links import NO_GROUP, find_links, no_links
 from resight.groups.places import cut_where_unmatched, placed, scored
-from resight.matching import Thresholds
+from resight.matching import Thresholds, same_camera
 
 CALIBRATION = Calibration(
     *(0.8, 0.01, -2.0, 2.0, 0.1, "answers", 100, "model"),
@@ -86,3 +88,39 @@ def test_two_unknown_cameras_are_not_one_camera():
         wanted = float(curve.log_odds(torch.tensor(0.8, dtype=torch.float64)).sigmoid())
         assert found.probability == pytest.approx([wanted] * 2, abs=1e-6)
         assert len(set(cut_where_unmatched(rows, together, cameras, limits, no_links(2)).tolist())) == 2 - matched
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_groups_are_cut_as_a_walk_along_all_matching_pairs_does(seed: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(places, "SCORES_AT_ONCE", 7)
+    generator = np.random.default_rng(seed)
+    rows, n = people(4, 6, seed=seed, spread=1.0), 24
+    cluster = generator.integers(0, 3, n)
+    cluster[1] = cluster[0]
+    links = find_links(n, same=[(0, 1)])
+    camids = torch.from_numpy(generator.integers(-1, 2, n))
+    limits = Thresholds(0.4, 0.6)
+    found = cut_where_unmatched(rows, cluster, camids, limits, links)
+    reached = limits.reached(rows @ rows.T, same_camera(camids.unsqueeze(1), camids)).numpy()
+    reached &= cluster[:, None] == cluster
+    reached[0, 1] = reached[1, 0] = True
+    for crop in range(n):
+        walked, ahead = {crop}, [crop]
+        while ahead:
+            fresh = set(np.flatnonzero(reached[ahead.pop()]).tolist()) - walked
+            walked |= fresh
+            ahead += fresh
+        assert set(np.flatnonzero(found == found[crop]).tolist()) == walked
+
+
+def test_the_matching_pairs_of_a_large_group_are_not_all_held_at_once(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(places, "SCORES_AT_ONCE", 2**16)
+    n = 2000
+    rows, whole = torch.ones(n, 1), np.zeros(n, dtype=np.int64)
+    tracemalloc.start()
+    try:
+        found = cut_where_unmatched(rows, whole, torch.zeros(n, dtype=torch.long), Thresholds(0.9, 0.9), no_links(n))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert not found.any() and peak < 16 * n * n / 4  # all pairs take 16 bytes each

@@ -34,7 +34,7 @@ def rows(count: int) -> list[Row]:
                 None,
                 at % 2 if at % 3 else None,
                 0.5 * at if at % 4 else None,
-                None,
+                at // 3 if at % 5 else None,
                 (at, -1, 8, 16) if at % 5 == 0 else None,
             ),
         )
@@ -107,9 +107,40 @@ def test_a_table_of_something_else_is_refused(tmp_path: Path):
     write_groups(out, crops, group_crops(vectors, torch.full((6,), -1), RULES), vectors, "model")
     table = pq.read_table(out)
     for changed in (
-        table.drop_columns(["rival"]),
+        table.drop_columns(["group"]),
         table.replace_schema_metadata({b"resight.groups": b'{"format": 2}'}),
     ):
         pq.write_table(changed, out)
         with pytest.raises(DataError, match="must be a file that resight group wrote"):
             read_groups(out)
+
+
+def test_tracklets_of_an_earlier_result_are_written_again_and_hold_nothing_together(tmp_path: Path):
+    vectors, out = people(2, 3), tmp_path / "g.parquet"
+    crops = Crops.of(rows(6)[:-1])
+    grouping = group_crops(vectors, torch.full((6,), -1), RULES)
+    assert max(crops.unlabelled.tracklets) > 0
+    for _ in range(2):
+        write_groups(out, crops, grouping, vectors, "model")
+        crops = Crops.of(with_earlier(read_groups(out), []))
+        assert set(crops.unlabelled.tracklets) == {-1}
+    assert pq.read_table(out).column("tracklet").to_pylist() == [None, 0, 0, 1, 1, None]
+
+
+def test_a_table_from_before_rivals_were_written_is_gone_on_from(tmp_path: Path):
+    vectors, crops, out = people(2, 3), Crops.of(rows(6)), tmp_path / "g.parquet"
+    grouping = group_crops(vectors, torch.full((6,), -1), RULES)
+    write_groups(out, crops, grouping, vectors, "model")
+    pq.write_table(pq.read_table(out).drop_columns(["rival", "best_score"]), out)
+    saved = read_groups(out)
+    assert saved.grouping.group.tolist() == grouping.group.tolist()
+    assert set(saved.grouping.rival.tolist()) == {-1} and set(saved.grouping.best.tolist()) == {-1.0}
+
+
+def test_an_earlier_result_is_known_by_content(tmp_path: Path):
+    vectors, crops, out = people(2, 3), Crops.of(rows(6)[:-1]), tmp_path / "g.parquet"
+    grouping = group_crops(vectors, torch.full((6,), -1), RULES)
+    write_groups(out, crops, grouping, vectors, "model")
+    moved = Crops.of(Row(row.id, row.name, Sample(Path("/mnt") / row.name)) for row in crops.rows)
+    number, held = earlier_of(moved, read_groups(out))
+    assert number.tolist() == grouping.group.tolist() and held.all()

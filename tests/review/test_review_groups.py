@@ -1,6 +1,6 @@
 """Groups of a gallery: answers obeyed however pictures are named, contradictions told, cameras known by source."""
 
-from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +10,10 @@ from PIL import Image
 
 pytest.importorskip("pymilvus")
 
+from held_gallery import MODEL, ROOT, Holding, of_four
 from resight.data.digests import content_digests
 from resight.errors import DataError
-from resight.gallery import Entry, Gallery
+from resight.gallery import Entry
 from resight.groups.grouping import Grouping
 from resight.groups.rows import Crops, entry_rows
 from resight.groups.saved import read_groups
@@ -23,29 +24,6 @@ from resight.review.contradictions import ContradictionError, contradiction
 from resight.review.found import Doubts, FoundGroups, Means, cameras_apart, group_gallery, load_groups
 from resight.review.matched import Matched
 from resight.types import UNKNOWN_CAMID
-
-ROOT = Path("/crops")
-MODEL = "f" * 32
-
-
-class Holding(Gallery):
-    """A gallery's entries and embeddings, without Milvus."""
-
-    where = "held"  # type: ignore[assignment]
-
-    def __init__(self, entries: Sequence[Entry], rows: torch.Tensor) -> None:
-        self.entries, self.rows = list(entries), rows
-
-    def blocks(self) -> Iterator[tuple[list[Entry], torch.Tensor]]:
-        if self.entries:
-            yield self.entries, self.rows
-
-
-def of_four(count: int = 12, **known: object) -> Holding:
-    """Four identities of `count` crops each, far from each other."""
-    centres = torch.eye(4, 16).repeat_interleave(count, 0)
-    rows = torch.nn.functional.normalize(centres + 0.05 * torch.randn(4 * count, 16), dim=1)
-    return Holding([Entry(f"{n:032x}", ROOT / f"{n:02}.jpg", **known) for n in range(4 * count)], rows)
 
 
 def grouped(holding: Holding, known: dict, tmp_path: Path, means: Means = Means()) -> FoundGroups:  # noqa: B008
@@ -122,11 +100,12 @@ def test_answers_find_their_pictures_under_other_paths_by_content_and_the_others
         (f"{folder}/0.png", f"{tmp_path}/gone.png"): True,
         (f"{folder}/0.png", f"{folder}/1.png"): None,
     }
-    matched = Matched.of(entries, known, tmp_path)
+    crops = Crops.of(entry_rows(entries, folder))
+    matched = Matched.of(crops, known, tmp_path)
     assert (matched.same, matched.different, matched.missing) == ([(0, 2)], [(1, 2)], 1)
-    assert matched.said() == ["1 of 3 answers name images that are not in the gallery, and were not used."]
+    assert matched.said() == ["1 of 3 answers name images that are not grouped here, and were not used."]
     later = known | {(f"{folder}/0.png", f"{folder}/2.png"): False}  # the same pair by its own name
-    assert Matched.of(entries, later, tmp_path).same == []
+    assert Matched.of(crops, later, tmp_path).same == []
 
 
 def test_a_camera_and_a_tracklet_are_those_of_their_source(tmp_path: Path):
@@ -180,3 +159,47 @@ def test_saved_groups_come_back_and_are_gone_on_from(tmp_path: Path):
     assert kept[::-1].tolist() == first.grouping.group.tolist() and saved.fingerprint == MODEL
     with pytest.raises(DataError, match=r"groups.parquet must hold groups .* of the app's model.*--known"):
         load_groups(file, "0" * 32)
+
+
+def test_images_that_the_gallery_lacks_stay_in_their_groups_and_keep_their_numbers(tmp_path: Path):
+    file, holding = tmp_path / "groups.parquet", of_four()
+    first = grouped(holding, {}, tmp_path)
+    write_groups(file, first.crops, first.grouping, first.embeddings, MODEL)
+    # The gallery holds the last identity and a new crop of it; an answer names one that only the file holds.
+    some = Holding(
+        [*holding.entries[36:], Entry("e" * 32, ROOT / "new.jpg")], torch.cat([holding.rows[36:], holding.rows[40:41]])
+    )
+    known = {("/crops/00.jpg", "/crops/01.jpg"): False}
+    again = grouped(some, known, tmp_path, Means(earlier=load_groups(file, MODEL)[1]))
+    number = {row.id: at for row, at in zip(again.crops.firsts, again.grouping.group.tolist(), strict=True)}
+    before = dict(zip((e.id for e in holding.entries), first.grouping.group.tolist(), strict=True))
+    assert len(again.crops.rows) == 49 and [number[id] for id in list(before)[12:]] == list(before.values())[12:]
+    assert number["e" * 32] == before[holding.entries[40].id]
+    assert number[holding.entries[0].id] != number[holding.entries[1].id]  # the answer was obeyed
+    assert not any("name images that are not" in sentence for sentence in again.said)
+
+
+def test_earlier_groups_are_known_by_content_where_a_folder_has_another_path(tmp_path: Path):
+    file, holding = tmp_path / "groups.parquet", of_four(camid=1, source="yard")
+    first = grouped(holding, {}, tmp_path)
+    write_groups(file, first.crops, first.grouping, first.embeddings, MODEL)
+    moved = Holding([replace(e, path=Path("/mnt") / e.path.name) for e in holding.entries][::-1], holding.rows.flip(0))
+    again = grouped(moved, {}, tmp_path, Means(earlier=load_groups(file, MODEL)[1]))
+    assert again.grouping.group[::-1].tolist() == first.grouping.group.tolist()
+    assert [entry.path for entry in again.entries] == [entry.path for entry in moved.entries]  # shown from where it is
+    assert len(set(cameras_apart(again.crops.firsts).tolist())) == 1
+
+
+def test_two_contents_of_one_path_are_never_asked_about():
+    entries = [Entry(f"{n:032x}", ROOT / ("one.jpg" if n < 2 else f"{n}.jpg")) for n in range(5)]
+    found = replace(five(), crops=Crops.of(entry_rows(entries, ROOT)))
+    for doubts in (Doubts(found), Doubts(found, 1)):
+        asked = doubts.open({}, 10)
+        assert asked and all(question.pair[0] < question.pair[1] for question in asked)
+
+
+def test_one_other_answer_is_told_as_one():
+    error = ContradictionError([(("a", "b"), False), (("a", "b"), True)])
+    assert "and, in another answer, to be the same; take one of these 2 back" in str(error)
+    error = ContradictionError([(("a", "c"), False), (("a", "b"), True), (("b", "c"), True)])
+    assert "and, in 2 other answers, to be the same; take one of these 3 back" in str(error)

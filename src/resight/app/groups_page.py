@@ -105,7 +105,7 @@ def _actions(workplace: Workplace) -> None:
     with ui.element("nav").classes("pager").props('aria-label="Groups as a whole"'):
         if workplace.gallery is not None:
             again = text("button", "group again, with the answers").props("type=button")
-            again.on("click", lambda: _again(workplace))
+            again.on("click", lambda: group_again(workplace))
         if workplace.request.groups is not None:
             save = text("button", f"save to {workplace.request.groups.name}").props("type=button")
             save.on("click", lambda: _save(workplace))
@@ -113,8 +113,8 @@ def _actions(workplace: Workplace) -> None:
             link(f"groups as {name}", f"/api/groups.{kind}").props("download")
 
 
-async def _again(workplace: Workplace) -> None:
-    """Make the groups anew, with the answers that there are now."""
+async def group_again(workplace: Workplace) -> None:
+    """Make the groups anew, with the answers that there are now, and show them."""
     done = await with_progress(
         "Finding groups", lambda bar: workplace.group(bar, again=True), lambda error: not_found(workplace, error)
     )
@@ -170,7 +170,7 @@ async def group_page(workplace: Workplace, number: int, page: int) -> None:
             return
         group = found.by_number.get(number)
         if group is None:
-            notice("There is no such group now; groups are numbered anew whenever they are made.")
+            notice("There is no such group now; the groups were made again since, or it was never there.")
             return
         text("p", f"{_said(group)}. The least sure of their place come first.")
         with ui.element("nav").classes("pager").props('aria-label="Group"'):

@@ -39,8 +39,8 @@ def add_pages(app: FastAPI, workplace: Workplace) -> None:
         await ReviewPage(workplace, purpose, group).build()
 
     @ui.page("/run", response_timeout=SECONDS)
-    def about_the_run() -> None:
-        run_page(workplace)
+    async def about_the_run() -> None:
+        await run_page(workplace)
 
     ui.run_with(
         app,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resight.data.digests import default_cache_dir
-from resight.errors import ConfigError
+from resight.outputs import check_output
 from resight.review.store import FILE
 
 
@@ -14,6 +14,9 @@ class AppRequest:
 
     `token`: None makes one where others can reach the app, and none elsewhere. `groups`: a Parquet file of groups,
     shown where it is there, and saved to.
+
+    Raises:
+        ConfigError: groups cannot be saved there.
     """
 
     run: Path
@@ -31,8 +34,7 @@ class AppRequest:
     cache_dir: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.groups is not None and (self.groups.suffix.lower() != ".parquet" or self.groups.is_dir()):
-            raise ConfigError(f"--groups must be a file that ends in .parquet, got {self.groups}")
+        check_output(self.groups, "--groups", suffixes=(".parquet",), overwrite=True)
 
     @property
     def folder(self) -> Path:

@@ -6,7 +6,7 @@ from typing import Any
 from nicegui import events, ui
 from nicegui.element import Element
 
-from resight.app.groups_page import found_groups
+from resight.app.groups_page import found_groups, group_again
 from resight.app.layout import alert, asset, frame, image, in_thread, link, notice, picture_address, text, with_progress
 from resight.app.workplace import Workplace
 from resight.errors import ResightError
@@ -207,8 +207,9 @@ class ReviewPage:
             if isinstance(self.queue.source, Measuring):
                 drawn = len(self.queue.source)
                 text("button", f"Draw {MORE} more").props("type=button").on("click", lambda: self._draw(drawn + MORE))
-            else:
-                link("Group again, with the answers", "/groups")
+            elif self.workplace.gallery is not None:
+                again = text("button", "Group again, with the answers").props("type=button")
+                again.on("click", lambda: group_again(self.workplace))
             text("button", "Undo").props("type=button data-answer=undo")
 
     async def _skipped_again(self) -> None:

@@ -2,7 +2,7 @@
 
 from nicegui import ui
 
-from resight.app.layout import alert, frame, notice, table, text
+from resight.app.layout import alert, frame, in_thread, notice, table, text
 from resight.app.workplace import Workplace
 from resight.errors import ResightError
 from resight.report import headline
@@ -10,14 +10,17 @@ from resight.report.curves import curves
 from resight.report.history import History, read_history
 
 
-def run_page(workplace: Workplace) -> None:
+async def run_page(workplace: Workplace) -> None:
     """Show what the run's log tells."""
     with frame(workplace, "Run", "/run"):
         text("h2", "What a score means")
-        for sentence in workplace.explanation():
-            text("p", sentence)
         try:
-            history = read_history(workplace.request.folder)
+            for sentence in await in_thread(workplace.explanation):
+                text("p", sentence)
+        except ResightError as error:  # a gallery that cannot be asked takes nothing from what the log tells
+            alert(str(error))
+        try:
+            history = await in_thread(read_history, workplace.request.folder)
         except ResightError as error:
             alert(str(error))
             return

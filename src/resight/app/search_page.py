@@ -13,6 +13,7 @@ from resight.app.layout import alert, frame, image, in_thread, link, notice, pic
 from resight.app.uploads import MOST_BYTES, too_large
 from resight.app.workplace import Workplace
 from resight.errors import ResightError
+from resight.gallery import Where
 from resight.gallery.queries import Queries
 from resight.gallery.results import headline, shown_picture, shown_time
 from resight.gallery.searching import Answer, Ranked
@@ -35,10 +36,12 @@ class SearchPage:
     async def build(self) -> None:
         """Lay it out; search at once where an entry was named."""
         with frame(self.workplace, "Search", "/"):
-            if self.workplace.gallery is None:
-                self._without_gallery()
+            try:
+                stats = await in_thread(self.workplace.stats)
+                said = await in_thread(self.workplace.explanation)
+            except ResightError as error:
+                alert(str(error))
                 return
-            stats = await in_thread(self.workplace.stats)
             text("p", f"{stats['entries']:,} images can be searched.").classes("muted")
             with ui.element("div").classes("ask"):
                 self._upload()
@@ -49,14 +52,8 @@ class SearchPage:
                 await self._search_like()
             else:
                 with self.results:
-                    for sentence in await in_thread(self.workplace.explanation):
+                    for sentence in said:
                         notice(sentence)
-
-    def _without_gallery(self) -> None:
-        try:
-            self.workplace.opened_gallery  # noqa: B018
-        except ResightError as error:
-            alert(str(error))
 
     def _upload(self) -> None:
         upload = ui.upload(
@@ -135,21 +132,23 @@ class SearchPage:
             return
         try:
             where = where_of(self.filters)
-            answer: Answer = await in_thread(self._found, where)
+            answer, said = await in_thread(self._found, where)
         except ResightError as error:
             self._show_error(str(error))
             return
         self.results.clear()
         with self.results:
-            self._show(answer)
+            self._show(answer, said)
 
-    def _found(self, where: Any) -> Answer:
+    def _found(self, where: Where) -> tuple[Answer, list[str]]:
+        """Give the answer, and what its scores mean."""
         assert self.queries is not None
-        return self.workplace.search(self.queries, self.top, where, others=self.others)
+        answer = self.workplace.search(self.queries, self.top, where, others=self.others)
+        return answer, self.workplace.explanation()
 
-    def _show(self, answer: Answer) -> None:
-        said = headline(answer)
-        text("h2", said[:1].upper() + said[1:]).classes("nomatch" if answer.match is False else "")
+    def _show(self, answer: Answer, said: list[str]) -> None:
+        head = headline(answer)
+        text("h2", head[:1].upper() + head[1:]).classes("nomatch" if answer.match is False else "")
         with ui.element("ol").classes("hits"):
             for rank, hit in enumerate(answer.hits, start=1):
                 self._show_hit(f"{rank}.", hit)
@@ -157,7 +156,7 @@ class SearchPage:
             text("h2", "The best match after these")
             with ui.element("ol").classes("hits"):
                 self._show_hit("later", answer.beyond)
-        for sentence in self.workplace.explanation():
+        for sentence in said:
             text("p", sentence).classes("muted")
 
     def _show_hit(self, rank: str, hit: Ranked) -> None:

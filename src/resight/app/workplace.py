@@ -68,7 +68,7 @@ class Workplace:
         if self.groups is not None:
             self.pictures.offer(self.groups.entries)
         self.measuring: Measuring | None = None
-        self._preparing = threading.Lock()
+        self._preparing, self._saving = threading.Lock(), threading.Lock()
         self._stats: Mapping[str, Any] | None = None
         self.asked: dict[str, Pair] = {}  # what each open page asks now, so that no two ask the same
         self.audit_error = self._old_audit()
@@ -179,7 +179,7 @@ class Workplace:
     def group(self, bar: Bar, *, again: bool = False) -> FoundGroups:
         """Give the groups that there are, or group the gallery.
 
-        Groups that came from a file are gone on from, so that they keep their numbers.
+        Those that came from the file of --groups, or were saved to it, are gone on from and keep their numbers.
 
         Raises:
             ResightError: as `found.group_gallery`.
@@ -206,12 +206,16 @@ class Workplace:
             ConfigError: there is nothing to write, or no place.
             ResightError: they cannot be written.
         """
-        place, groups = file or self.request.groups, self.groups
-        if groups is None:
-            raise ConfigError("there are no groups yet: open the page of groups first")
+        place = file or self.request.groups
         if place is None:
             raise ConfigError("no file was named to save groups to; start the app with --groups groups.parquet")
-        write_groups(place, groups.crops, groups.grouping, groups.embeddings, self.fingerprint)
+        with self._saving:  # so that what was saved last is what is gone on from
+            groups = self.groups
+            if groups is None:
+                raise ConfigError("there are no groups yet: open the page of groups first")
+            write_groups(place, groups.crops, groups.grouping, groups.embeddings, self.fingerprint)
+            if file is None:
+                self._earlier = SavedGroups(groups.crops, groups.grouping, groups.embeddings, self.fingerprint)
         return place
 
     def root(self) -> Path:

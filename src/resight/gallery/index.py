@@ -45,14 +45,14 @@ class ImageRequest:
     skip_broken: bool = False
     backend: str = "auto"
 
-    def open_embedder(self, model: ReidModel, pixels: DecodedOnce, say: Say, *, few: int = 0) -> Embedder:
-        """Open the backend for `pixels` on the device; up to `few` images "auto" is torch.
+    def open_embedder(self, model: ReidModel, pixels: DecodedOnce, say: Say) -> Embedder:
+        """Open the backend for `pixels` on the device; see `backends.open_backend`.
 
         Raises:
             ConfigError: no such device or backend.
         """
         return open_backend(
-            *(model, pixels.size, "torch" if self.backend == "auto" and len(pixels) <= few else self.backend),
+            *(model, pixels.size, self.backend),
             device=choose_device(self.device),
             say=say,
             cache_dir=self.cache_dir,
@@ -109,12 +109,13 @@ def run_index(request: IndexRequest, say: Say, bar: Bar) -> dict[str, Any]:
         if gallery is not None:
             opened.enter_context(gallery)
         model, recipe = load_model(request.run)
-        size = recipe.input.height_width
-        entries = read_entries(request)
+        entries, size = read_entries(request), recipe.input.height_width
+        embedder: Callable[[DecodedOnce], Embedder] = partial(request.open_embedder, model, say=say)
         if gallery is None:
-            about = {"backbone": recipe.backbone.name, "input": list(size)}
-            gallery = opened.enter_context(open_or_create(request.gallery, digest, model.dim, about))
-        embedder = partial(request.open_embedder, model, say=say)
+            first = embedder(DecodedOnce([entries[at].picture for at in first_of_each(e.id for e in entries)], size))
+            about = {"backbone": recipe.backbone.name, "input": list(size), "backend": first.name}
+            gallery, embedder = open_or_create(request.gallery, digest, model.dim, about), lambda pixels: first
+            opened.enter_context(gallery)
         done = index_entries(gallery, entries, embedder, size, batch=request.batch_size, progress=bar("indexing"))
         total = len(gallery)
     say(f"added {done.new:,} of {len(entries):,} images to {request.gallery}, which holds {total:,} now; "

@@ -1,5 +1,6 @@
 """What a gallery is asked: an image, the images of a folder or data set, or embeddings in a file."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import Tensor
 from resight.backends import Embedder
 from resight.data.decode import is_image
 from resight.data.decoded import DecodedOnce
-from resight.data.digests import content_digests
+from resight.data.digests import DIGEST_BYTES, content_digests
 from resight.data.formats import read_dataset
 from resight.data.manifest_table import BOX_COLUMNS
 from resight.data.pixels import broken_pictures
@@ -28,6 +29,9 @@ from resight.whole_files import refuse_unwritable
 
 KNOWN = ("id", "path", *BOX_COLUMNS, "camid", "source")
 """Columns of a table of embeddings that are read beside these; never one that says who is on an image."""
+
+DIGEST = re.compile(f"[0-9a-f]{{{2 * DIGEST_BYTES}}}")
+"""What the digest of a picture's content looks like."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +157,8 @@ def _from_parquet(path: Path, fingerprint: str) -> Queries | None:
     nothing = [None] * len(rows)
     notes = () if header is not None else (unchecked(path),)
     ids, camids, sources = (tuple(columns.get(name, nothing)) for name in ("id", "camid", "source"))
+    if header is None:  # another program's own ids would match no entry, and --others leave nothing out
+        ids = tuple(id if id is not None and DIGEST.fullmatch(id) else None for id in ids)
     return Queries(shown, unit_rows(path, rows), pictures, ids, camids, notes, sources)
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from resight.artifacts import load_model
-from resight.backends import FEW
 from resight.calibrate import Calibration, fingerprint, load_calibration
 from resight.data.decoded import DecodedOnce
 from resight.data.digests import default_cache_dir
@@ -17,7 +16,7 @@ from resight.gallery.entries import Entry, Hit, Where
 from resight.gallery.index import ImageRequest
 from resight.gallery.queries import Queries, embed_images, read_images, read_vectors
 from resight.gallery.store import Gallery
-from resight.matching import Images, Thresholds, check_asked, find_thresholds, same_camera
+from resight.matching import Images, Thresholds, check_asked, find_thresholds, number_cameras, same_camera
 from resight.progress import Bar, Say
 from resight.types import UNKNOWN_CAMID, Picture
 
@@ -141,8 +140,7 @@ def _embedded(request: SearchRequest, say: Say, bar: Bar) -> Queries:
     samples = read_images(request.query, request.format, request.split)
     model, recipe = load_model(request.run)
     pixels = DecodedOnce([sample.picture for sample in samples], recipe.input.height_width)
-    # For a few images even the backend that was chosen before takes longer to open than it saves.
-    embedder = request.open_embedder(model, pixels, say, few=FEW)
+    embedder = request.open_embedder(model, pixels, say)
     return embed_images(
         *(samples, pixels, embedder, request.cache_dir or default_cache_dir()),
         batch=request.batch_size,
@@ -229,11 +227,11 @@ def make_judge(
 
 
 def sampled(gallery: Gallery) -> Callable[[], Images]:
-    """Give a function that reads up to `SAMPLE` embeddings of a gallery and their cameras."""
+    """Give a function that reads up to `SAMPLE` embeddings of a gallery and their cameras, told apart by source."""
 
     def images() -> Images:
         entries, rows = gallery.sample(SAMPLE)
-        return rows, _camids([entry.camid for entry in entries])
+        return rows, number_cameras([((entry.source or "",), entry.camid) for entry in entries])
 
     return images
 

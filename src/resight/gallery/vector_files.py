@@ -11,11 +11,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from resight.errors import DataError, ResightError
+from resight.data.manifest_table import BOX_COLUMNS
+from resight.errors import DataError, ResightError, reason_of
 from resight.gallery.header import MARK, Header, read_header
 
 EMBEDDING = "embedding"
 """The column with the embeddings."""
+
+WHOLE = (*BOX_COLUMNS, "camid", "tracklet")
+"""Columns of whole numbers."""
 
 ROWS = 2048
 """Rows read at a time."""
@@ -96,13 +100,13 @@ def read_blocks(path: Path, names: Sequence[str]) -> Iterator[tuple[Columns, Flo
     """Walk over some columns and the embeddings, `ROWS` at a time.
 
     Raises:
-        DataError: the file is damaged, or its embeddings are not all of one length.
+        DataError: the file is damaged, its embeddings are not all of one length, or a column is of another kind.
     """
     import pyarrow.parquet as pq
 
     with told_plainly(path), pq.ParquetFile(path) as file:
         for part in file.iter_batches(ROWS, columns=[*names, EMBEDDING]):
-            columns = {name: part.column(name).to_pylist() for name in names}
+            columns = {name: _cells(path, name, part.column(name)) for name in names}
             yield columns, _vectors(part.column(EMBEDDING))
 
 
@@ -111,6 +115,24 @@ def read_columns(path: Path, names: Sequence[str]) -> tuple[Columns, Float[Tenso
     blocks = list(read_blocks(path, names))
     whole = {name: [cell for columns, _ in blocks for cell in columns[name]] for name in names}
     return whole, torch.cat([rows for _, rows in blocks]) if blocks else torch.empty(0, 0)
+
+
+def _cells(path: Path, name: str, column: Any) -> list[Any]:
+    """Give a column's cells as the kind of value that its name promises, None where a cell is missing or NaN."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kinds = {name: (pa.int64(), "whole numbers") for name in WHOLE} | {"timestamp": (pa.float64(), "numbers")}
+    kind, what = kinds.get(name, (pa.string(), "text"))
+    try:
+        if pa.types.is_floating(column.type):
+            column = pc.if_else(pc.is_nan(column), None, column)
+        return list(column.cast(kind).to_pylist())
+    except pa.ArrowException as error:
+        raise DataError(
+            f"the column {name} of {path} must hold {what}, got {column.type} ({reason_of(error)}); change it or leave "
+            "it out"
+        ) from error
 
 
 def _vectors(column: Any) -> Float[Tensor, "n d"]:

@@ -18,7 +18,7 @@ from resight.data.formats import read_dataset
 from resight.errors import ConfigError, DataError
 from resight.groups.rows import Crops, Row, entry_rows, rows_of
 from resight.groups.saved import SavedGroups, with_earlier
-from resight.prepare import choose_device
+from resight.prepare import AllBrokenError, choose_device
 from resight.progress import Bar, Say
 from resight.run_images import each_once, embed_split
 from resight.types import Split
@@ -116,13 +116,23 @@ def _embedded(
     if not fresh:
         return crops
     model, recipe = loaded
-    split, vectors = embed_split(
-        *(model, recipe.input.height_width, Split("data", tuple(row.sample for row in fresh))),
-        cache_dir=request.cache_dir,
-        skip_broken=request.skip_broken,
-        say=shown[0],
-        bar=shown[1],
-    )
+    try:
+        split, vectors = embed_split(
+            *(model, recipe.input.height_width, Split("data", tuple(row.sample for row in fresh))),
+            cache_dir=request.cache_dir,
+            skip_broken=request.skip_broken,
+            say=shown[0],
+            bar=shown[1],
+        )
+    except AllBrokenError:
+        if not held:
+            raise
+        shown[0](f"{len(fresh)} broken images were left out")
+        return _known_only(crops, held)
     good = set(split.pictures)
     held |= _by_id((row.id for row in fresh if row.sample.picture in good), vectors.cpu())
-    return crops if len(split) == len(fresh) else Crops.of(row for row in crops.rows if row.id in held)
+    return crops if len(split) == len(fresh) else _known_only(crops, held)
+
+
+def _known_only(crops: Crops, held: Held) -> Crops:
+    return Crops.of(row for row in crops.rows if row.id in held)

@@ -149,16 +149,24 @@ def cut_where_unmatched(
     links: Links,
 ) -> Int64[np.ndarray, " n"]:
     """Cut clusters into what a chain of pairs that reach the threshold holds together; what is known holds, too."""
+    first = np.unique(links.together, return_index=True)[1][links.together]  # each crop is tied to its part's first
+    n, tie = len(cluster), np.arange(len(cluster))  # and to one that a chain of such pairs leads to
+    for some, everyone, scores in inside_groups(embeddings, cluster):
+        within = same_camera(camids[some].unsqueeze(1), camids[everyone])
+        row, column = (at.numpy() for at in thresholds.reached(scores, within).nonzero(as_tuple=True))
+        members = everyone.numpy()
+        # Joined block by block, as the pairs of a large group would fill the memory.
+        part = np.unique(tie[members], return_inverse=True)[1]
+        joined = _joined(len(members), part[np.searchsorted(members, some.numpy())[row]], part[column])[part]
+        tie[members] = members[np.unique(joined, return_index=True)[1][joined]]
+    everything = np.arange(n)
+    return by_first(_joined(n, np.concatenate([everything, everything]), np.concatenate([first, tie])))
+
+
+def _joined(n: int, one: Int64[np.ndarray, " e"], other: Int64[np.ndarray, " e"]) -> Int64[np.ndarray, " n"]:
+    """Number the parts that pairs join `n` things into, 0 up."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    first = np.unique(links.together, return_index=True)[1][links.together]  # each crop is tied to its part's first
-    left, right = [np.arange(len(cluster))], [first]
-    for some, everyone, scores in inside_groups(embeddings, cluster):
-        within = same_camera(camids[some].unsqueeze(1), camids[everyone])
-        row, column = thresholds.reached(scores, within).nonzero(as_tuple=True)
-        left.append(some[row].numpy())
-        right.append(everyone[column].numpy())
-    one, other = np.concatenate(left), np.concatenate(right)
-    marks = coo_array((np.ones(len(one), dtype=np.int8), (one, other)), shape=(len(cluster), len(cluster)))
-    return by_first(connected_components(marks, directed=False)[1].astype(np.int64))
+    marks = coo_array((np.ones(len(one), dtype=bool), (one, other)), shape=(n, n))  # bool: many of one pair are one
+    return connected_components(marks, directed=False)[1].astype(np.int64)

@@ -2,17 +2,19 @@
 
 import dataclasses
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int, Int64
+from torch import Tensor
 
 from resight.data.digests import content_digests
 from resight.errors import DataError
 from resight.groups.links import Pair
+from resight.matching import number_cameras
 from resight.pair_answers import PairAnswer, picture_name
 from resight.types import UNKNOWN_TRACKLET, Picture, Sample, Split, UnlabelledImages
 from resight.whole_files import refuse_unwritable
@@ -26,14 +28,16 @@ class Row:
     """One image, a file or a part of one.
 
     `id`: digest of its content (`content_digests`). `name`: as answers name it (`picture_name`). `sample`: without its
-    identity, which nothing here may know. `origin`: the reading that its tracklet number counts in: nothing for DATA,
-    for a gallery's entry its source.
+    identity, which nothing here may know. `origin`: the reading that the numbers of its camera and tracklet count in:
+    nothing for DATA, for a gallery's entry its source. `carried`: of an earlier result, whose number of a tracklet is
+    only written again and holds nothing together.
     """
 
     id: str
     name: str
     sample: Sample
     origin: tuple[str, ...] = ()
+    carried: bool = dataclasses.field(default=False, compare=False)
 
     @property
     def key(self) -> tuple[str, Picture]:
@@ -79,7 +83,7 @@ class Crops:
         number: dict[tuple[tuple[str, ...], int], int] = {}
         tracklets = tuple(
             UNKNOWN_TRACKLET
-            if row.sample.tracklet is None
+            if row.sample.tracklet is None or row.carried
             else number.setdefault((row.origin, row.sample.tracklet), len(number))
             for row in self.firsts
         )
@@ -115,6 +119,11 @@ def entry_rows(entries: "Iterable[Entry]", root: Path) -> list[Row]:
         sample = Sample(entry.path, None, entry.camid, entry.timestamp, entry.tracklet, entry.box)
         rows.append(Row(entry.id, picture_name(sample, root), sample, (entry.source or "",)))
     return rows
+
+
+def cameras_apart(rows: Sequence[Row]) -> Int[Tensor, " n"]:
+    """Number the cameras of rows, told apart by their origins; see `number_cameras`."""
+    return number_cameras([(row.origin, row.sample.camid) for row in rows])
 
 
 def answered(answers: Iterable[PairAnswer], crops: Crops) -> tuple[list[Pair], list[Pair], int]:

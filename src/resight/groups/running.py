@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from resight.calibrate import Calibration, fingerprint, load_calibration
@@ -16,7 +16,7 @@ from resight.errors import ConfigError
 from resight.groups.grouping import Grouping, group_crops
 from resight.groups.links import Links, find_links
 from resight.groups.opening import open_crops
-from resight.groups.rows import Crops, answered
+from resight.groups.rows import Crops, answered, cameras_apart
 from resight.groups.saved import SavedGroups, earlier_of, read_groups
 from resight.groups.settings import Asked, settled, trained_once
 from resight.groups.table import SUFFIXES, write_groups
@@ -111,7 +111,7 @@ def _grouped(
     shown: tuple[Say, Bar],
 ) -> Grouping:
     (crops, embeddings), (calibration, links), (say, bar) = opened, known, shown
-    camids = torch.tensor(crops.split.camids)
+    camids = camera_numbers(crops)
     rules = settled(request.rules, embeddings, camids, trained_once=trained_once(recipe))
     for sentence in rules.said:
         say(sentence)
@@ -129,6 +129,12 @@ def _grouped(
         thresholds=thresholds,
         progress=bar("comparing images"),
     )
+
+
+def camera_numbers(crops: Crops) -> Int[Tensor, " n"]:
+    """Give the camera of each crop: told apart by source where all are entries of a gallery, else as it is numbered."""
+    rows = crops.firsts
+    return cameras_apart(rows) if all(row.origin for row in rows) else torch.tensor(crops.split.camids)
 
 
 def known_links(

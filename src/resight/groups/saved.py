@@ -23,6 +23,9 @@ from resight.groups.table import ABOUT, COLUMNS
 from resight.matching import Thresholds
 from resight.types import Box, Sample
 
+OPTIONAL = ("rival", "best_score")
+"""Columns that the first tables of this format lack."""
+
 
 @dataclass(frozen=True)
 class SavedGroups:
@@ -38,7 +41,7 @@ class SavedGroups:
 
 
 def read_groups(path: Path) -> SavedGroups:
-    """Read the Parquet table of an earlier grouping; what it says of tracklets is left out, see `with_earlier`.
+    """Read the Parquet table of an earlier grouping; its tracklets are kept to be written again, see `with_earlier`.
 
     Raises:
         DataError: it cannot be read, or is none that `resight group` wrote.
@@ -53,12 +56,12 @@ def read_groups(path: Path) -> SavedGroups:
     except (OSError, ValueError, pa.ArrowException) as error:
         reason = str(error).partition("\n")[0]
         raise DataError(f"{path} cannot be read as a Parquet file: {reason}") from error
-    missing = [name for name in COLUMNS if name not in table.column_names]
+    missing = [name for name in COLUMNS if name not in (*OPTIONAL, *table.column_names)]
     if not isinstance(about, dict) or about.get("format") != 1 or missing:
         raise DataError(
             f"earlier groups must be a file that resight group wrote, and {path} is none; give one, or leave it out"
         )
-    crops = Crops.of(map(_row, table.select(["id", "path", "name", "camid", "timestamp", *BOX_COLUMNS]).to_pylist()))
+    crops = Crops.of(map(_row, table.select([*COLUMNS[: COLUMNS.index("group")]]).to_pylist()))
     first = table.take(pa.array(crops.first))
     return SavedGroups(crops, _grouping(first, about), _embeddings(first), str(about.get("fingerprint", "")))
 
@@ -68,8 +71,8 @@ def _row(cells: dict[str, Any]) -> Row:
     box: Box | None = None if None in edges else (edges[0], edges[1], edges[2], edges[3])
     timestamp = cells["timestamp"]
     timestamp = None if timestamp is None or math.isnan(timestamp) else timestamp
-    sample = Sample(Path(cells["path"]), camid=cells["camid"], timestamp=timestamp, box=box)
-    return Row(cells["id"], cells["name"], sample)
+    sample = Sample(Path(cells["path"]), None, cells["camid"], timestamp, cells["tracklet"], box)
+    return Row(cells["id"], cells["name"], sample, carried=True)
 
 
 def _grouping(table: pa.Table, about: dict[str, Any]) -> Grouping:
@@ -86,6 +89,8 @@ def _grouping(table: pa.Table, about: dict[str, Any]) -> Grouping:
 
 
 def _cells(table: pa.Table, name: str, missing: float) -> np.ndarray:
+    if name not in table.column_names:
+        return np.full(table.num_rows, missing)
     return np.array([missing if cell is None else cell for cell in table.column(name).to_pylist()])
 
 
@@ -99,8 +104,8 @@ def _embeddings(table: pa.Table) -> Float[Tensor, "n d"] | None:
 def with_earlier(saved: SavedGroups | None, rows: Sequence[Row]) -> list[Row]:
     """Lay the rows of an earlier result, with what is said of them now, before those that are new; each stands once.
 
-    What the earlier result said of tracklets is left out where it is not said again: numbers of tracklets mean
-    something in their own data only.
+    What the earlier result said of tracklets is only written again where it is not said anew: numbers of tracklets
+    mean something in their own data only.
     """
     before = () if saved is None else saved.crops.rows
     now: dict[Any, Row] = {}
@@ -111,11 +116,10 @@ def with_earlier(saved: SavedGroups | None, rows: Sequence[Row]) -> list[Row]:
 
 
 def earlier_of(crops: Crops, saved: SavedGroups | None) -> tuple[Int64[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
-    """Give each crop's number in an earlier result, and whether that result held it."""
+    """Give each crop's number in an earlier result, and whether that result held it, wherever its file was then."""
     if saved is None:
         return np.full(len(crops), NO_GROUP, dtype=np.int64), np.zeros(len(crops), dtype=bool)
-    group = saved.grouping.group[saved.crops.crop].tolist()
-    number = {row.key: at for row, at in zip(saved.crops.rows, group, strict=True)}
-    first = [row.key for row in crops.firsts]
-    held = np.array([key in number for key in first], dtype=bool)
-    return np.array([number.get(key, NO_GROUP) for key in first], dtype=np.int64), held
+    number = dict(zip((row.id for row in saved.crops.firsts), saved.grouping.group.tolist(), strict=True))
+    first = [row.id for row in crops.firsts]
+    held = np.array([id in number for id in first], dtype=bool)
+    return np.array([number.get(id, NO_GROUP) for id in first], dtype=np.int64), held

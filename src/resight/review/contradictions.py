@@ -18,9 +18,11 @@ class ContradictionError(DataError):
     def __init__(self, answers: Sequence[tuple[Pair, bool]]) -> None:
         self.answers = tuple(answers)
         (left, right), _ = self.answers[0]
+        others = len(self.answers) - 1
+        where = "another answer" if others == 1 else f"{others} other answers"
         super().__init__(
-            f"the answers contradict each other: {left} and {right} are said to be different, and, in "
-            f"{len(self.answers) - 1} other answers, to be the same; take one of these {len(self.answers)} back"
+            f"the answers contradict each other: {left} and {right} are said to be different, and, in {where}, to be "
+            f"the same; take one of these {len(self.answers)} back"
         )
 
 

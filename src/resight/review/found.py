@@ -1,13 +1,12 @@
 """Groups of a gallery's images, made with the answers obeyed, and the doubtful pairs among them as questions."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from resight.calibrate import Calibration
@@ -17,14 +16,13 @@ from resight.gallery import Entry, Gallery
 from resight.groups.grouping import Grouping, group_crops
 from resight.groups.links import NO_GROUP, Links, find_links
 from resight.groups.review import Group, groups_to_review, pairs_to_review
-from resight.groups.rows import Crops, Row, entry_rows
+from resight.groups.rows import Crops, Row, cameras_apart, entry_rows
 from resight.groups.saved import SavedGroups, earlier_of, read_groups
 from resight.groups.settings import Asked, settled
 from resight.matching import Thresholds
 from resight.review.matched import Matched
 from resight.review.questions import DOUBTS, Known, Question
 from resight.score_counts import Progress
-from resight.types import UNKNOWN_CAMID
 
 MOST = 400
 """Most doubtful pairs that are looked for at a time."""
@@ -38,7 +36,7 @@ class Means:
     """What groups are made with beside embeddings and answers.
 
     `strict`: groups are cut by `thresholds`, as `resight group --strict` does. `trained_once`: see
-    `groups.settings.settled`. `earlier`: groups to go on from.
+    `groups.settings.settled`. `earlier`: groups to go on from, with their embeddings.
     """
 
     calibration: Calibration | None = None
@@ -80,10 +78,11 @@ class FoundGroups:
     @cached_property
     def doubts(self) -> list[Question]:
         """Pairs whose answers would tell most of the groups, the most doubtful first."""
-        return [
+        asked = (
             self._question(pair.left, pair.right, pair.score)
             for pair in pairs_to_review(self.grouping, self.embeddings, MOST)
-        ]
+        )
+        return [question for question in asked if _of_two(question)]
 
     def doubts_of(self, number: int) -> list[Question]:
         """Give each member of a group beside the one that it is most like in there, the least sure member first."""
@@ -99,10 +98,15 @@ class FoundGroups:
             best = int(scores.argmax())
             question = self._question(left, group.members[best], float(scores[best]))
             questions.setdefault(question.pair, question)
-        return list(questions.values())
+        return list(filter(_of_two, questions.values()))
 
     def _question(self, left: int, right: int, score: float) -> Question:
         return Question(self.entries[left].picture, self.entries[right].picture, DOUBTS, score, WHY)
+
+
+def _of_two(question: Question) -> bool:
+    """Whether it is of two names: two contents that one file had after each other cannot be told apart."""
+    return question.pair[0] != question.pair[1]
 
 
 class Doubts:
@@ -134,7 +138,7 @@ def group_gallery(
     *,
     progress: Progress | None = None,
 ) -> FoundGroups:
-    """Group all entries of a gallery; answers to pairs of them are obeyed, and tracklets kept together.
+    """Group all entries of a gallery, and what earlier groups hold beside; answers are obeyed, tracklets kept together.
 
     `root`: where names of pictures begin, for the file that groups are saved to.
 
@@ -143,15 +147,8 @@ def group_gallery(
         ContradictionError: answers contradict each other.
         GalleryError: it cannot be read.
     """
-    entries: list[Entry] = []
-    parts: list[Tensor] = []
-    for some, vectors in gallery.blocks():
-        entries += some
-        parts.append(vectors)
-    if not entries:
-        raise DataError(f"{gallery.where} holds no images; add some with resight index")
-    crops, embeddings = Crops.of(entry_rows(entries, root)), torch.cat(parts)
-    matched = Matched.of(entries, answers, cache_dir)
+    crops, embeddings = _read(gallery, means.earlier, root)
+    matched = Matched.of(crops, answers, cache_dir)
     links = _links(crops, matched, means.earlier)
     camids = cameras_apart(crops.firsts)
     rules = settled(Asked(strict=means.strict), embeddings, camids, trained_once=means.trained_once)
@@ -163,6 +160,29 @@ def group_gallery(
         progress=progress,
     )
     return FoundGroups(crops, embeddings, grouping, (*rules.said, *matched.said(), *_not_used(links)))
+
+
+def _read(gallery: Gallery, earlier: SavedGroups | None, root: Path) -> tuple[Crops, Float[Tensor, "n d"]]:
+    """Read all entries, and lay behind them what an earlier result holds beside, as it would be lost when saved.
+
+    Raises:
+        DataError: there are no entries.
+        GalleryError: they cannot be read.
+    """
+    rows: list[Row] = []
+    held: dict[str, Tensor] = {}
+    for entries, vectors in gallery.blocks():
+        rows += entry_rows(entries, root)
+        held |= zip((entry.id for entry in entries), vectors.unbind(), strict=True)
+    if not rows:
+        raise DataError(f"{gallery.where} holds no images; add some with resight index")
+    if earlier is not None and earlier.embeddings is not None:
+        now = {row.key for row in rows}
+        rows += [row for row in earlier.crops.rows if row.key not in now]
+        before = zip((row.id for row in earlier.crops.firsts), earlier.embeddings.unbind(), strict=True)
+        held = {**dict(before), **held}
+    crops = Crops.of(rows)
+    return crops, torch.stack([held[row.id] for row in crops.firsts])
 
 
 def load_groups(path: Path, fingerprint: str) -> tuple[FoundGroups, SavedGroups]:
@@ -179,18 +199,6 @@ def load_groups(path: Path, fingerprint: str) -> tuple[FoundGroups, SavedGroups]
         )
     said = f"These groups are those of {path}."
     return FoundGroups(saved.crops, saved.embeddings, saved.grouping, (said,)), saved
-
-
-def cameras_apart(rows: Sequence[Row]) -> Int[Tensor, " n"]:
-    """Number cameras so that a number of two sources means two cameras; unknown ones are `UNKNOWN_CAMID`.
-
-    Where no number stands in two sources all stay as they are.
-    """
-    keys = [(row.origin, UNKNOWN_CAMID if row.sample.camid is None else row.sample.camid) for row in rows]
-    known = sorted({(origin, camid) for origin, camid in keys if camid >= 0})
-    alone = len(known) == len({camid for _, camid in known})
-    number = {key: key[1] if alone else place for place, key in enumerate(known)}
-    return torch.tensor([number.get(key, UNKNOWN_CAMID) for key in keys])
 
 
 def _links(crops: Crops, matched: Matched, earlier: SavedGroups | None) -> Links:

@@ -1,13 +1,12 @@
-"""Answers, which name pictures by their paths, matched to entries of a gallery: by name, or by what the file holds."""
+"""Answers, which name pictures by their paths, matched to crops: by name, or by what the file holds."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from resight.data.decode import path_and_box
 from resight.data.digests import content_digests
 from resight.errors import DataError
-from resight.gallery import Entry
+from resight.groups.rows import Crops
 from resight.review.contradictions import ContradictionError, Ends, contradiction
 from resight.review.questions import Known, named, whole_name
 from resight.review.store import Pair
@@ -15,13 +14,13 @@ from resight.review.store import Pair
 
 @dataclass(frozen=True)
 class Matched:
-    """Answers about entries.
+    """Answers about crops.
 
     Attributes:
-        ends: the two entries of each answer, by position; the last of several answers to one pair.
+        ends: the two crops of each answer, by position; the last of several answers to one pair.
         answers: as they were given, in that order.
         answered: how many answers there are, skipped pairs left out.
-        missing: how many of them name a picture that no entry shows.
+        missing: how many of them name a picture that no crop shows.
     """
 
     ends: tuple[Ends, ...]
@@ -30,13 +29,13 @@ class Matched:
     missing: int
 
     @classmethod
-    def of(cls, entries: Sequence[Entry], known: Known, cache_dir: Path) -> "Matched":
-        """Match answers to entries; a path that no entry has is looked up by the content of its file.
+    def of(cls, crops: Crops, known: Known, cache_dir: Path) -> "Matched":
+        """Match answers to crops; a path that none has is looked up by the content of its file.
 
         A folder may be known under several paths, by a link or after it was mounted elsewhere.
         """
         said = [(pair, same) for pair, same in known.items() if same is not None]
-        place = _places(entries, {name for pair, _ in said for name in pair}, cache_dir)
+        place = _places(crops, {name for pair, _ in said for name in pair}, cache_dir)
         found: dict[Ends, tuple[Pair, bool]] = {}
         missing = 0
         for (first, second), same in said:
@@ -49,12 +48,12 @@ class Matched:
 
     @property
     def same(self) -> list[Ends]:
-        """Pairs of entries that are said to be the same."""
+        """Pairs of crops that are said to be the same."""
         return [ends for ends, (_, same) in zip(self.ends, self.answers, strict=True) if same]
 
     @property
     def different(self) -> list[Ends]:
-        """Pairs of entries that are said to be different."""
+        """Pairs of crops that are said to be different."""
         return [ends for ends, (_, same) in zip(self.ends, self.answers, strict=True) if not same]
 
     def said(self) -> list[str]:
@@ -62,11 +61,11 @@ class Matched:
         if not self.missing:
             return []
         return [
-            f"{self.missing:,} of {self.answered:,} answers name images that are not in the gallery, and were not used."
+            f"{self.missing:,} of {self.answered:,} answers name images that are not grouped here, and were not used."
         ]
 
     def refuse_contradictions(self, n: int) -> None:
-        """Do nothing where all answers about these `n` entries can be right.
+        """Do nothing where all answers about these `n` crops can be right.
 
         Raises:
             ContradictionError: they cannot.
@@ -79,9 +78,10 @@ class Matched:
         raise ContradictionError([given[pair] for pair in ends])
 
 
-def _places(entries: Sequence[Entry], names: set[str], cache_dir: Path) -> dict[str, int]:
-    place = {whole_name(entry.picture): at for at, entry in enumerate(entries)}
-    of_content = {entry.id: at for at, entry in enumerate(entries)}
+def _places(crops: Crops, names: set[str], cache_dir: Path) -> dict[str, int]:
+    numbered = list(zip(crops.rows, crops.crop.tolist(), strict=True))
+    place = {whole_name(row.sample.picture): at for row, at in numbered}
+    of_content = {row.id: at for row, at in numbered}
     for name in names - place.keys():
         picture = named(name)
         if not path_and_box(picture)[0].is_file():
