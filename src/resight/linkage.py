@@ -4,8 +4,11 @@ A pair that the graph does not hold counts with similarity 0, so that nothing of
 similarity of two clusters is the sum over the edges between them, divided by the product of their sizes.
 """
 
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
 import numpy as np
-from jaxtyping import Float64, Int, Int64, UInt64
+from jaxtyping import Bool, Float64, Int, Int64, UInt64
 from torch import Tensor
 
 from resight.clustering import OUTLIER, Graph, check_eps, check_samples, numbered
@@ -13,6 +16,9 @@ from resight.sparse_rows import starts
 
 MEAN_REACH = 0.95
 """How far a graph should reach for average linkage: what is left out would change a mean by 0.05 at most."""
+
+ROUNDING = 1e-7
+"""By how much a mean of float32 distances may be off."""
 
 Ints = Int64[np.ndarray, " e"]
 Sums = Float64[np.ndarray, " e"]
@@ -44,36 +50,91 @@ def average_linkage(
     """
     check_eps(eps)
     check_samples(min_samples)
-    n = len(graph)
     row, column, distance = graph.edges(graph.reach)
-    total = 1.0 - distance.astype(np.float64)
-    seen = None if camids is None else camera_bits(camids)
-    cluster = np.arange(n)
-    size: Float64[np.ndarray, " m"] = np.ones(n)
-    least = 1.0 - float(np.float32(eps))
+    barriers = [] if camids is None else [SeenByCamera(camera_bits(camids))]
+    cluster = merge_in_rounds(np.arange(len(graph)), (row, column, 1.0 - distance.astype(np.float64)), eps, barriers)
+    size = np.bincount(cluster)
+    return numbered(np.where(size[cluster] >= min_samples, cluster, OUTLIER))
+
+
+@runtime_checkable
+class Barrier(Protocol):
+    """Keeps clusters from being merged. What it keeps apart it must keep apart after either has grown, too.
+
+    Only then do rounds give what one merge after the other gives.
+    """
+
+    def refuses(self, row: Ints, column: Ints) -> Bool[np.ndarray, " e"]:
+        """Mark the pairs of clusters that may not be merged."""
+        ...
+
+    def follow(
+        self,
+        one: Int64[np.ndarray, " p"],
+        other: Int64[np.ndarray, " p"],
+        kept: Int64[np.ndarray, " k"],
+        number: Int64[np.ndarray, " m"],
+    ) -> None:
+        """Take note that each of `other` was merged into its `one`; cluster i has become `number[i]`.
+
+        `kept`: the clusters of before that are left, by their new numbers.
+        """
+        ...
+
+
+class SeenByCamera:
+    """Keeps apart what one camera saw: `seen` marks the cameras of each cluster as bits."""
+
+    def __init__(self, seen: UInt64[np.ndarray, "m w"]) -> None:
+        self.seen = seen
+
+    def refuses(self, row: Ints, column: Ints) -> Bool[np.ndarray, " e"]:
+        """Mark the pairs with a camera in common."""
+        return (self.seen[row] & self.seen[column]).any(axis=1)
+
+    def follow(
+        self,
+        one: Int64[np.ndarray, " p"],
+        other: Int64[np.ndarray, " p"],
+        kept: Int64[np.ndarray, " k"],
+        number: Int64[np.ndarray, " m"],
+    ) -> None:
+        """Join what merged clusters were seen by."""
+        self.seen[one] |= self.seen[other]
+        self.seen = self.seen[kept]
+
+
+def merge_in_rounds(
+    cluster: Int64[np.ndarray, " n"], edges: EdgeSums, eps: float, barriers: Sequence[Barrier] = ()
+) -> Int64[np.ndarray, " n"]:
+    """Merge the clusters that are each other's most similar until none are `eps` or less apart on average.
+
+    Args:
+        cluster: of each image, to begin with, 0 up.
+        edges: between clusters, by row and column, with the sum of similarities of their images.
+        eps: mean distance.
+        barriers: what keeps clusters apart.
+    """
+    row, column, total = edges
+    size: Float64[np.ndarray, " m"] = np.bincount(cluster).astype(np.float64)
+    least = 1.0 - float(np.float32(eps)) - ROUNDING
     while len(row):
         mean = total / (size[row] * size[column])
-        mean[mean < least - ROUNDING] = -np.inf
-        if seen is not None:
-            mean[(seen[row] & seen[column]).any(axis=1)] = -np.inf
-        one, other = mutual_nearest(row, column, mean, len(size))
+        refused = mean < least
+        for barrier in barriers:
+            refused |= barrier.refuses(row, column)
+        one, other = mutual_nearest(row, column, np.where(refused, -np.inf, mean), len(size))
         if not len(one):
             break
         target = np.arange(len(size))
         target[other] = one
         kept, number = np.unique(target, return_inverse=True)
-        if seen is not None:
-            seen[one] |= seen[other]
-            seen = seen[kept]
+        for barrier in barriers:
+            barrier.follow(one, other, kept, number)
         size = np.bincount(number, size)
         cluster = number[cluster]
         row, column, total = summed_edges(number[row], number[column], total, len(size))
-    labels = np.where(size[cluster] >= min_samples, cluster, OUTLIER)
-    return numbered(labels)
-
-
-ROUNDING = 1e-7
-"""By how much a mean of float32 distances may be off."""
+    return cluster
 
 
 def mutual_nearest(row: Ints, column: Ints, mean: Sums, count: int) -> Pairs:

@@ -1,13 +1,13 @@
 """Average linkage that starts from what is known and never merges what is kept apart."""
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int, Int64
+from jaxtyping import Bool, Int, Int64
 from torch import Tensor
 
 from resight.clustering import Graph, check_eps
 from resight.errors import ShapeError
 from resight.groups.links import Links
-from resight.linkage import ROUNDING, camera_bits, mutual_nearest, summed_edges
+from resight.linkage import Barrier, SeenByCamera, camera_bits, merge_in_rounds, summed_edges
 from resight.types import UNKNOWN_CAMID
 
 Numbers = Int64[np.ndarray, " e"]
@@ -31,32 +31,35 @@ def linked(graph: Graph, eps: float, links: Links, camids: Int[Tensor, " n"] | N
     if len(links) != len(graph):
         raise ShapeError(f"links must be of the {len(graph)} images of the graph, got {len(links)}")
     cluster = links.together
-    size: Float64[np.ndarray, " m"] = np.bincount(cluster, minlength=links.parts).astype(np.float64)
     row, column, distance = graph.edges(graph.reach)
-    row, column, total = summed_edges(cluster[row], cluster[column], 1.0 - distance.astype(np.float64), len(size))
-    fixed, apart = links.fixed, links.apart
-    seen = None if camids is None else _cameras(camids, cluster, len(size))
-    least = 1.0 - float(np.float32(eps)) - ROUNDING
-    while len(row):
-        mean = total / (size[row] * size[column])
-        refused = (mean < least) | (fixed[row] & fixed[column]) | kept_apart(row, column, apart, len(size))
-        if seen is not None:
-            refused |= (seen[row] & seen[column]).any(axis=1)
-        one, other = mutual_nearest(row, column, np.where(refused, -np.inf, mean), len(size))
-        if not len(one):
-            break
-        target = np.arange(len(size))
-        target[other] = one
-        kept, number = np.unique(target, return_inverse=True)
-        size = np.bincount(number, size)
-        fixed = np.bincount(number, fixed) > 0
-        if seen is not None:
-            seen[one] |= seen[other]
-            seen = seen[kept]
-        cluster = number[cluster]
-        apart = np.unique(np.sort(number[apart], axis=1), axis=0)
-        row, column, total = summed_edges(number[row], number[column], total, len(size))
-    return by_first(cluster)
+    edges = summed_edges(cluster[row], cluster[column], 1.0 - distance.astype(np.float64), links.parts)
+    barriers: list[Barrier] = [KnownApart(links)]
+    if camids is not None:
+        barriers.append(SeenByCamera(_cameras(camids, cluster, links.parts)))
+    return by_first(merge_in_rounds(cluster, edges, eps, barriers))
+
+
+class KnownApart:
+    """Keeps apart what links keep apart, and clusters that are both of an earlier result."""
+
+    def __init__(self, links: Links) -> None:
+        self.fixed, self.apart, self.count = links.fixed, links.apart, links.parts
+
+    def refuses(self, row: Numbers, column: Numbers) -> Bool[np.ndarray, " e"]:
+        """Mark the pairs that are kept apart."""
+        return (self.fixed[row] & self.fixed[column]) | kept_apart(row, column, self.apart, self.count)
+
+    def follow(
+        self,
+        one: Int64[np.ndarray, " p"],
+        other: Int64[np.ndarray, " p"],
+        kept: Int64[np.ndarray, " k"],
+        number: Int64[np.ndarray, " m"],
+    ) -> None:
+        """Keep apart whatever a part of it was kept apart from."""
+        self.fixed = np.bincount(number, self.fixed) > 0
+        self.apart = np.unique(np.sort(number[self.apart], axis=1), axis=0)
+        self.count = len(kept)
 
 
 def kept_apart(row: Numbers, column: Numbers, apart: Int64[np.ndarray, "p 2"], count: int) -> Bool[np.ndarray, " e"]:
