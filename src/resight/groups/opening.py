@@ -21,9 +21,11 @@ from resight.groups.saved import SavedGroups, with_earlier
 from resight.prepare import AllBrokenError, choose_device
 from resight.progress import Bar, Say
 from resight.run_images import each_once, embed_split
+from resight.score_counts import Progress
 from resight.types import Split
 
 if TYPE_CHECKING:
+    from resight.gallery import Gallery
     from resight.groups.running import GroupRequest
 
 Held = dict[str, Float[Tensor, " d"]]
@@ -72,16 +74,27 @@ def read_gallery(uri: str, model_digest: str, root: Path, bar: Bar) -> tuple[lis
     from resight.errors import GalleryError
     from resight.gallery import Gallery
 
-    rows: list[Row] = []
-    held: Held = {}
     with Gallery.open(uri, model_digest) as gallery:
-        progress, total = bar("reading the gallery"), len(gallery)
-        for entries, vectors in gallery.blocks():
-            rows += entry_rows(entries, root)
-            held |= _by_id((entry.id for entry in entries), vectors)
-            progress(len(rows), total)
+        rows, held = gallery_rows(gallery, root, bar("reading the gallery"))
     if not rows:
         raise GalleryError(f"{uri} holds no images; add some with resight index")
+    return rows, held
+
+
+def gallery_rows(gallery: "Gallery", root: Path, progress: Progress | None = None) -> tuple[list[Row], Held]:
+    """Read all entries and embeddings of an open gallery; `root`: see `entry_rows`.
+
+    Raises:
+        GalleryError: they cannot be read.
+    """
+    rows: list[Row] = []
+    held: Held = {}
+    total = len(gallery)
+    for entries, vectors in gallery.blocks():
+        rows += entry_rows(entries, root)
+        held |= by_id((entry.id for entry in entries), vectors)
+        if progress is not None:
+            progress(len(rows), total)
     return rows, held
 
 
@@ -101,10 +114,11 @@ def _held_before(request: "GroupRequest", saved: SavedGroups | None, model: tupl
         say(f"{request.known} is of another model: its {len(saved.crops):,} images are embedded anew; they keep their "
             "groups")  # fmt: skip
         return {}
-    return _by_id((row.id for row in saved.crops.firsts), saved.embeddings)
+    return by_id((row.id for row in saved.crops.firsts), saved.embeddings)
 
 
-def _by_id(ids: Iterable[str], rows: Float[Tensor, "n d"]) -> Held:
+def by_id(ids: Iterable[str], rows: Float[Tensor, "n d"]) -> Held:
+    """Give each embedding by its content's digest."""
     return dict(zip(ids, rows.unbind(), strict=True))
 
 
@@ -130,7 +144,7 @@ def _embedded(
         shown[0](f"{len(fresh)} broken images were left out")
         return _known_only(crops, held)
     good = set(split.pictures)
-    held |= _by_id((row.id for row in fresh if row.sample.picture in good), vectors.cpu())
+    held |= by_id((row.id for row in fresh if row.sample.picture in good), vectors.cpu())
     return crops if len(split) == len(fresh) else _known_only(crops, held)
 
 

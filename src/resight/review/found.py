@@ -15,8 +15,9 @@ from resight.errors import DataError
 from resight.gallery import Entry, Gallery
 from resight.groups.grouping import Grouping, group_crops
 from resight.groups.links import NO_GROUP, Links, find_links
+from resight.groups.opening import by_id, gallery_rows
 from resight.groups.review import Group, groups_to_review, pairs_to_review
-from resight.groups.rows import Crops, Row, cameras_apart, entry_rows
+from resight.groups.rows import Crops, cameras_apart
 from resight.groups.saved import SavedGroups, earlier_of, read_groups
 from resight.groups.settings import Asked, settled
 from resight.matching import Thresholds
@@ -169,18 +170,13 @@ def _read(gallery: Gallery, earlier: SavedGroups | None, root: Path) -> tuple[Cr
         DataError: there are no entries.
         GalleryError: they cannot be read.
     """
-    rows: list[Row] = []
-    held: dict[str, Tensor] = {}
-    for entries, vectors in gallery.blocks():
-        rows += entry_rows(entries, root)
-        held |= zip((entry.id for entry in entries), vectors.unbind(), strict=True)
+    rows, held = gallery_rows(gallery, root)
     if not rows:
         raise DataError(f"{gallery.where} holds no images; add some with resight index")
     if earlier is not None and earlier.embeddings is not None:
         now = {row.key for row in rows}
         rows += [row for row in earlier.crops.rows if row.key not in now]
-        before = zip((row.id for row in earlier.crops.firsts), earlier.embeddings.unbind(), strict=True)
-        held = {**dict(before), **held}
+        held = {**by_id((row.id for row in earlier.crops.firsts), earlier.embeddings), **held}
     crops = Crops.of(rows)
     return crops, torch.stack([held[row.id] for row in crops.firsts])
 
