@@ -37,6 +37,8 @@ METHODS: dict[str, tuple[str, list[str]]] = {
     "ceiling": ("auto", []),
     "auto-no-cameras": ("auto", ["data.use_cameras=false"]),
     "auto-no-stripes": ("auto", ["miner.stripes=[0, 0]"]),
+    "auto-no-colours": ("auto", ["miner.colours=[0, 0]"]),
+    "auto-no-stripes-no-colours": ("auto", ["miner.stripes=[0, 0]", "miner.colours=[0, 0]"]),
     "auto-no-standardising": ("auto", ["miner.by_camera=false"]),
     "auto-one-list": ("auto", ["miner.across_cameras=false", "miner.k1=11"]),
     "auto-seen-often": ("auto", ["miner.once_per_camera=false"]),

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from resight.building import seen_once_as_given, shorter_k2
-from resight.looking import Choice, Facts, all_choices, first_choices, own_camera_first, without
+from resight.looking import Choice, Facts, all_choices, first_choices, own_camera_first, share_grey, without
 from resight.recipes import load_recipe, parse_recipe, read_tables
 
 
@@ -64,11 +64,15 @@ def test_what_is_picked():
     once = picked(Facts(734, 2, own_first=0.58))
     assert (once["miner.once_per_camera"], once["miner.k1"], once["train.per_identity"]) == (True, 2, 2)
     assert once["train.epochs"] == 12
-    assert picked(Facts(5_000, 2, own_first=0.58))["train.epochs"] == 20
+    assert picked(Facts(5_000, 2, own_first=0.58))["train.epochs"] == 14
     assert "miner.once_per_camera" not in picked(Facts(734, 2, tracklets=100, own_first=0.58))
     many = picked(Facts(12_936, 6, own_first=0.8))
     assert (many["miner.across_cameras"], many["miner.k1"], many["miner.eps"]) == (False, 15, [0.7, 0.8])
     assert many["backbone.frozen_stages"] == 3
+    assert (many["train.learning_rate"], many["miner.colours"], many["train.decay_at"]) == (3.5e-4, [2.0, 0.6], [11])
+    assert picked(Facts(12_936, 6, own_first=0.8, grey=0.6))["miner.colours"] == [0.0, 0.0]
+    assert picked(Facts(640, 2, own_first=0.8, grey=0.6))["miner.colours"] == [0.0, 0.0]
+    assert not {"miner.colours", "train.decay_at", "train.learning_rate"} & set(picked(Facts(640, 2, own_first=0.8)))
     assert "backbone.frozen_stages" not in picked(Facts(12_936, 6, gpu=True)) | picked(Facts(4_000, 6))
     assert "miner.by_camera" not in many  # cameras are made use of all the same
     asked = picked(Facts(12_936, 6, own_first=0.8, across_given=True))
@@ -85,7 +89,7 @@ def test_what_is_picked():
     assert picked(Facts(640, gpu=True))["backbone.name"] == "resnet50"
     assert "augment.crop_aspect" not in picked(Facts(640))
     assert picked(Facts(640, tall=False))["augment.crop_aspect"] == [0.75, 1.33]
-    assert [picked(Facts(n))["train.epochs"] for n in (100, 12_936, 120_000)] == [30, 20, 15]
+    assert [picked(Facts(n))["train.epochs"] for n in (100, 12_936, 120_000)] == [30, 14, 12]
 
 
 @pytest.mark.parametrize(
@@ -101,6 +105,7 @@ def test_all_that_is_picked_is_a_setting(facts: Facts):
 def test_what_the_user_set_is_not_picked():
     found = [Choice("miner.k1", 5, "a"), Choice("train.epochs", 30, "b")]
     assert [choice.key for choice in without(found, ["miner.k1=9", "train.seed=2"])] == ["train.epochs"]
+    assert "train.decay_at" not in {choice.key for choice in without(first_choices(Facts(9_000)), ["train.epochs=3"])}
     gpu = first_choices(Facts(640, gpu=True))
     assert not any(choice.section == "backbone" for choice in without(gpu, ["backbone.name=vit_small"]))
     assert str(Choice("miner.once_per_camera", True, "why")) == "miner.once_per_camera=true (why)"
@@ -135,3 +140,16 @@ def test_k2_fits_lists_that_the_user_made_shorter():
     assert shorter_k2(recipe, []) == []  # 4 of each camera are 8 or more
     assert shorter_k2(load_recipe("auto"), one_list) == []
     assert shorter_k2(load_recipe("gsmlp"), one_list) == []
+
+
+def test_grey_images_have_no_colours():
+    class Pixels:
+        def __len__(self) -> int:
+            return 4
+
+        def batch(self, index: torch.Tensor) -> torch.Tensor:
+            shade = torch.full((4, 3, 8, 4), 90, dtype=torch.uint8)
+            shade[3, 0] = 95  # one of four has a tint
+            return shade[index]
+
+    assert share_grey(Pixels()) == 0.75

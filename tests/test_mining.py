@@ -74,20 +74,26 @@ def test_a_tracklet_stays_whole_whatever_leaves():
 
 def test_rows_beside_each_other_count_by_their_weights():
     rows, layer = Rows(torch.tensor([[1.0, 0.0], [0.0, 0.0]])), Rows(torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]))
-    both = joined(rows, (layer,), 3.0).data
+    both = joined(rows, [(layer, 3.0)]).data
     # lengths² 1 and 3: (1, 0, 0, √3, 0) / 2; a row that is not yet written stays zero
     assert torch.allclose(both, torch.tensor([[0.5, 0, 0, 0.75**0.5, 0], [0, 0, 0, 0, 0]]))
+
+
+def test_kinds_of_rows_have_weights_of_their_own():
+    rows, first, second = (Rows(torch.tensor([[value]])) for value in (2.0, 1.0, -1.0))
+    both = joined(rows, [(first, 4.0), (second, 9.0)]).data
+    assert torch.allclose(both, torch.tensor([[2.0, 2.0, -3.0]]) / 17**0.5)
 
 
 def test_joined_rows_on_disk_are_those_in_ram(tmp_path: Path):
     generator = torch.Generator().manual_seed(0)
     rows = [torch.nn.functional.normalize(torch.randn(30, d, generator=generator), dim=1) for d in (8, 5)]
-    in_ram = joined(Rows(rows[0]), (Rows(rows[1]),), 0.7)
+    in_ram = joined(Rows(rows[0]), [(Rows(rows[1]), 0.7)])
     stores = []
     for part in rows:
         stores.append(DiskRows(tmp_path, *part.shape))
         stores[-1].write(torch.arange(30), part)
-    assert torch.equal(joined(stores[0], (stores[1],), 0.7).data, in_ram.data)
+    assert torch.equal(joined(stores[0], [(stores[1], 0.7)]).data, in_ram.data)
 
 
 def test_in_place_standardising_is_that_into_another_store():
@@ -111,6 +117,7 @@ def test_options_lie_between_their_ends():
         ("miner.eps=[0.1, 0.2, 0.3]", r"miner.eps must be one value or \[first, last\]"),
         ("miner.eps=[0.8, 1.5]", "eps of clustering"),
         ("miner.stripes=[1]", "miner.stripes must be two weights"),
+        ("miner.colours=[1]", "miner.colours must be two weights"),
         ("miner.schedule=batch", "needs miner.schedule"),
         ("memory.rows=instance", "train.per_identity = 4 needs memory.rows"),
         ('miner.stripes=["a", 1]', "miner.stripes must be of the kind of its default 0.0, got 'a'"),

@@ -2,20 +2,32 @@
 
 import copy
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from resight.backbones import ReidModel, build_model
 from resight.by_camera import standardise_by_camera
+from resight.colours import colour_dim, embed_colours
 from resight.config import Recipe, TrainConfig
 from resight.constraints import find_constraints
 from resight.data.pixels import Chosen
 from resight.embed import embed
-from resight.looking import LOOKED_AT, Choice, Facts, all_choices, own_camera_first, settings_of, without
+from resight.looking import (
+    ASKED,
+    LOOKED_AT,
+    Choice,
+    Facts,
+    all_choices,
+    own_camera_first,
+    settings_of,
+    share_grey,
+    without,
+)
 from resight.losses import LOSSES
 from resight.miners import MINERS
 from resight.placement import place_memory
@@ -50,6 +62,7 @@ def look(
         across_given="miner.across_cameras" in settings_of(given),
         once=seen_once_as_given(recipe, given),
         gpu=device.type != "cpu",
+        grey=share_grey(Chosen(pixels, asked[:: max(1, len(asked) // ASKED)])),
     )
     tables = as_tables(recipe)
     picked = [
@@ -101,7 +114,7 @@ def build_parts(
         (len(images), model.dim),
         device,
         memory[1],
-        stripes=stripe_dim(model.trunk, size) if any(recipe.miner.stripes) else 0,
+        beside=beside_dim(recipe, model),
     )
     known = find_constraints(images, tracklets=recipe.miner.tracklets, same_time=recipe.miner.same_time)
     parts = Parts(
@@ -142,18 +155,33 @@ def build_optimizer(settings: TrainConfig, model: ReidModel) -> torch.optim.Opti
     )
 
 
-def add_stripes(parts: Parts) -> None:
-    """Give the parts the stripe features of the start weights, standardised per camera, where the recipe asks."""
-    if not any(parts.recipe.miner.stripes):
-        return
-    size = parts.recipe.input.height_width
+def beside_dim(recipe: Recipe, model: ReidModel) -> int:
+    """How many numbers of an image stand beside its features where labels are mined."""
+    size = recipe.input.height_width
+    stripes = stripe_dim(model.trunk, size) if any(recipe.miner.stripes) else 0
+    return stripes + (colour_dim(size) if any(recipe.miner.colours) else 0)
+
+
+def add_beside(parts: Parts) -> None:
+    """Give the parts the stripes and colours that the recipe asks for beside the features, standardised per camera."""
+    settings, size = parts.recipe.miner, parts.recipe.input.height_width
+    if any(settings.stripes):
+        layers = embed_stripes(parts.model, parts.pixels, size=size, precision=parts.precision)
+        parts.beside += tuple((rows, settings.stripes) for rows in kept(parts, layers))
+    if any(settings.colours):
+        seen = ([rows] for rows in embed_colours(parts.pixels, size=size, device=parts.device))
+        parts.beside += tuple((rows, settings.colours) for rows in kept(parts, seen))
+
+
+def kept(parts: Parts, batches: Iterator[list[Tensor]]) -> list[Rows]:
+    """Keep batches of one or more kinds of rows where the memory is, standardised per camera."""
     first = 0
-    layers: list[Rows] = []
-    for blocks in embed_stripes(parts.model, parts.pixels, size=size, precision=parts.precision):
-        layers = layers or [parts.memory.rows.like(block.shape[1]) for block in blocks]
-        for rows, block in zip(layers, blocks, strict=True):
-            rows.write(torch.arange(first, first + len(block)), block)
-        first += len(blocks[0])
-    for rows in layers:
-        standardise_by_camera(rows, parts.standard_camids, rows)
-    parts.stripes = tuple(layers)
+    kinds: list[Rows] = []
+    for batch in batches:
+        kinds = kinds or [parts.memory.rows.like(rows.shape[1]) for rows in batch]
+        for kind, rows in zip(kinds, batch, strict=True):
+            kind.write(torch.arange(first, first + len(rows)), rows)
+        first += len(batch[0])
+    for kind in kinds:
+        standardise_by_camera(kind, parts.standard_camids, kind)
+    return kinds

@@ -7,7 +7,6 @@ from typing import Any
 from resight.backbones import BackboneConfig
 from resight.data.transforms import AugmentConfig
 from resight.errors import ConfigError
-from resight.schedules import between
 
 SCHEDULES = ("batch", "epoch")
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -63,7 +62,7 @@ class MinerConfig:
     the tracklets they belong to, are never positives of each other; off by default, as it holds only where a timestamp
     is one moment and a detector gives one box an identity. `stripes`: weight, in the first epoch and in the last, of
     the start weights' middle layers beside the features that labels are mined from (needs schedule "epoch"; [0, 0]:
-    none).
+    none); `colours`: that of colour histograms.
     `refine`: what casts doubt on an image's place in its cluster: the others do not rank it highly in turn ("ranks",
     DPLM), or it stands otherwise to all images ("adjacency", GSMLP); or "none". `refine_how`: "drop" doubtful images,
     "split" them off, or "weigh" them down. `options`: the miner's own parameters; a number may be [first, last], and
@@ -77,6 +76,7 @@ class MinerConfig:
     tracklets: bool = True
     same_time: bool = False
     stripes: tuple[float, ...] = (0.0, 0.0)
+    colours: tuple[float, ...] = (0.0, 0.0)
     refine: str = "none"
     refine_how: str = "drop"
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -90,15 +90,12 @@ class MinerConfig:
             raise ConfigError('miner.by_camera needs miner.schedule = "epoch", got "batch"; set both')
         check_choice("miner.refine", self.refine, REFINERS)
         check_choice("miner.refine_how", self.refine_how, ("drop", "split", "weigh"))
-        weights = [weight for weight in self.stripes if isinstance(weight, int | float) and 0 <= weight <= 100]
-        if len(self.stripes) != 2 or len(weights) != 2:
-            raise ConfigError(f"miner.stripes must be two weights, each 0 to 100, got {list(self.stripes)}")
-        if any(self.stripes) and self.schedule != "epoch":
-            raise ConfigError('miner.stripes needs miner.schedule = "epoch", got "batch"; set both')
-
-    def stripe_weight(self, progress: float) -> float:
-        """Weight of the stripes where `progress`, 0..1, of the epochs have passed."""
-        return between(self.stripes, progress)
+        for name, ends in (("stripes", self.stripes), ("colours", self.colours)):
+            weights = [weight for weight in ends if isinstance(weight, int | float) and 0 <= weight <= 100]
+            if len(ends) != 2 or len(weights) != 2:
+                raise ConfigError(f"miner.{name} must be two weights, each 0 to 100, got {list(ends)}")
+            if any(ends) and self.schedule != "epoch":
+                raise ConfigError(f'miner.{name} needs miner.schedule = "epoch", got "batch"; set both')
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from resight.by_camera import standardise_by_camera
+from resight.data.pixels import PixelSource
 from resight.storage import Rows
 from resight.types import UNKNOWN_CAMID
 
@@ -34,6 +35,12 @@ CAMERA_VOTES = 40
 MANY_ON_A_CPU = 5_000
 """Images from which the backbone's first stages, where half of the work is, keep their start weights on a CPU."""
 
+LARGE = 2_000
+"""Images from which a set is taken for one of many identities."""
+
+GREY = 1.0
+"""Mean difference of an image's highest and lowest channel, of 255, up to which it has no colours, as infrared ones."""
+
 VOTES = 100
 """Least images that must be asked."""
 
@@ -42,6 +49,7 @@ BELONGS_TO = {
     "backbone.last_stride": "backbone.name",
     "backbone.frozen_stages": "backbone.name",
     "miner.eps": "miner.algorithm",
+    "train.decay_at": "train.epochs",
 }
 """Settings that are picked for another one's value, and mean nothing with a value that the user gives that one."""
 
@@ -54,7 +62,7 @@ class Facts:
     one is of the own camera rather than among as many images of other cameras; None: less than two cameras. `tall`:
     whether the network's input is. `across`: whether neighbours are looked for in each camera; `across_given`: because
     the user says so. `once`: what the user says of whether each camera saw an identity once; None: nothing. `gpu`:
-    whether training runs on one.
+    whether training runs on one. `grey`: share of the images that have no colours.
     """
 
     images: int
@@ -66,6 +74,7 @@ class Facts:
     across_given: bool = False
     once: bool | None = None
     gpu: bool = False
+    grey: float = 0.0
 
     @property
     def seen_once(self) -> bool:
@@ -115,15 +124,23 @@ def first_choices(facts: Facts) -> list[Choice]:
     elif facts.images >= MANY_ON_A_CPU:
         why = f"{facts.images:,} images on a CPU: training takes half the time"
         picked = [Choice("backbone.frozen_stages", 3, why)]
-    for below, epochs, said in ((2_000, 30, "few"), (20_000, 20, "some thousand"), (10**12, 15, "many")):
-        if facts.images < below:
-            return [*picked, Choice("train.epochs", epochs, f"{said} images: {facts.images:,}")]
-    return picked
+    if facts.images < LARGE:
+        return [*picked, Choice("train.epochs", 30, f"few images: {facts.images:,}")]
+    epochs, said = (14, "some thousand") if facts.images < 20_000 else (12, "many")
+    return [
+        *picked,
+        Choice("train.epochs", epochs, f"{said} images: {facts.images:,}"),
+        Choice("train.decay_at", [epochs - 3], f"the last three of {epochs} epochs settle what was learnt"),
+    ]
 
 
 def choices(facts: Facts) -> list[Choice]:
     """Pick what depends on cameras and on how images of one identity lie in them, and on the images' shape."""
     picked = []
+    if facts.grey > 0.5:
+        picked.append(Choice("miner.colours", [0.0, 0.0], f"{facts.grey:.0%} of the images have no colours"))
+    elif facts.images >= LARGE:
+        picked.append(Choice("miner.colours", [2.0, 0.6], "many identities: colours find most of them"))
     if not facts.tall:
         picked.append(Choice("augment.crop_aspect", [0.75, 1.33], "images are not tall, so crops are wider or taller"))
     if facts.cameras < 2:
@@ -141,7 +158,7 @@ def choices(facts: Facts) -> list[Choice]:
             Choice("train.per_identity", max(2, min(4, facts.cameras)), "one image a camera"),
             *(
                 [Choice("train.epochs", 12, "with one image a camera its labels settle early")]
-                if facts.images < 2_000
+                if facts.images < LARGE
                 else []
             ),
         ]
@@ -152,12 +169,13 @@ def choices(facts: Facts) -> list[Choice]:
             f"{facts.cameras} cameras: an identity was seen by some of them, so lists of each would fill with strangers"
         )
         picked.append(Choice("miner.across_cameras", False, why))
-    if facts.images < 2_000:
+    if facts.images < LARGE:
         return [*picked, Choice("miner.k1", 11, f"{facts.images:,} images")]
     return [
         *picked,
         Choice("miner.k1", 15, f"{facts.images:,} images"),
         Choice("miner.eps", [0.7, 0.8], "many identities: more of them look alike"),
+        Choice("train.learning_rate", 3.5e-4, "many images: they are not soon learnt by heart"),
     ]
 
 
@@ -208,3 +226,12 @@ def own_camera_first(features: Float[Tensor, "n d"], camids: Int[Tensor, " n"], 
         won += int((same.amax(dim=1) > (unit[mine] @ unit[others].T).amax(dim=1)).sum())
         total += len(mine)
     return won / total if total >= VOTES else None
+
+
+def share_grey(pixels: PixelSource) -> float:
+    """Share of images, 0..1, that have no colours: those of a camera that sees infrared, or stored in grey."""
+    grey = 0
+    for index in torch.arange(len(pixels)).split(256):
+        images = pixels.batch(index).float()
+        grey += int(((images.amax(dim=1) - images.amin(dim=1)).mean((1, 2)) <= GREY).sum())
+    return grey / max(1, len(pixels))

@@ -1,7 +1,7 @@
 """Labels of all images at once, once an epoch: what is looked at, the miner or the clustering, and what refines it."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from resight.memory import FeatureMemory
 from resight.miners.cluster import Cluster, positives_of
 from resight.refiners import adjacency_doubt, rank_doubt, refine
 from resight.runlog import RunLog
+from resight.schedules import between
 from resight.sparse_rows import SparseRows
 from resight.storage import BLOCK_BYTES, Rows
 from resight.types import UNKNOWN_CAMID, SparsePositives
@@ -116,25 +117,25 @@ def mined_in_blocks(parts: "Parts", memory: FeatureMemory, progress: Progress) -
 
 
 def looked_at(parts: "Parts", passed: float) -> FeatureMemory:
-    """Give the memory to mine from: the rows as they are, or standardised per camera, with the stripes beside them."""
-    settings, memory = parts.recipe.miner, parts.memory
-    weight = settings.stripe_weight(passed) if parts.stripes else 0.0
-    if not weight and not bool((parts.standard_camids != UNKNOWN_CAMID).any()):
+    """Give the memory to mine from: the rows as they are, or standardised per camera, with what is beside them."""
+    memory = parts.memory
+    beside = [(rows, weight) for rows, ends in parts.beside if (weight := between(ends, passed))]
+    if not beside and not bool((parts.standard_camids != UNKNOWN_CAMID).any()):
         return memory
-    # Stripes are standardised over all images where cameras are not told apart; so must be what stands beside them.
+    # They are standardised over all images where cameras are not told apart; so must be what they stand beside.
     standardise_by_camera(memory.rows, parts.standard_camids, memory.spare())
-    return FeatureMemory.over(joined(memory.spare(), parts.stripes, weight) if weight else memory.spare())
+    return FeatureMemory.over(joined(memory.spare(), beside) if beside else memory.spare())
 
 
-def joined(rows: Rows, stripes: tuple[Rows, ...], weight: float) -> Rows:
-    """Put kinds of unit rows beside each other, all after the first with `weight`; of unit length, zero stays zero."""
-    both = rows.like(rows.dim + sum(layer.dim for layer in stripes))
+def joined(rows: Rows, beside: Sequence[tuple[Rows, float]]) -> Rows:
+    """Put other kinds of unit rows, each with a weight, beside `rows`; of unit length, zero stays zero."""
+    both = rows.like(rows.dim + sum(kind.dim for kind, _ in beside))
     step = max(1, BLOCK_BYTES // (both.dim * 4))
     for block in torch.arange(len(rows), device=rows.device).split(step):
         piece = rows.read(block)
-        beside = [weight**0.5 * layer.read(block).to(piece) for layer in stripes]
+        others = [weight**0.5 * kind.read(block).to(piece) for kind, weight in beside]
         written = piece.any(dim=1, keepdim=True)
-        both.write(block, normalize(torch.cat([piece, *beside], dim=1), dim=1) * written)
+        both.write(block, normalize(torch.cat([piece, *others], dim=1), dim=1) * written)
     return both
 
 

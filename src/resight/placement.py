@@ -30,10 +30,10 @@ class Need:
     work: int
 
 
-def needed(recipe: Recipe, images: int, dim: int, stripes: int = 0) -> Need:
+def needed(recipe: Recipe, images: int, dim: int, beside: int = 0) -> Need:
     """About what the recipe's miner, loss and memory will take for N images, without what the model itself takes.
 
-    `stripes`: numbers that the stripes of an image have, where they are looked at.
+    `beside`: numbers of an image that stand beside its features where labels are mined.
     """
     matrix = 4 * images * min(recipe.train.batch_size, images)  # one (B, N) tensor
     # Scores and their gradient; the similarity of the old rows and of the new; adjacency distances; the loss's and the
@@ -47,9 +47,9 @@ def needed(recipe: Recipe, images: int, dim: int, stripes: int = 0) -> Need:
         )
         rough = 2 * images * dim if recipe.miner.precision == "bfloat16" else 0
     gram = 4 * (2 * dim * dim + 2 * images) + rough
-    rows = dim * (2 if recipe.miner.by_camera or stripes else 1)
-    if stripes:
-        rows += stripes + (dim + stripes)  # themselves, and both beside each other
+    rows = dim * (2 if recipe.miner.by_camera or beside else 1)
+    if beside:
+        rows += beside + (dim + beside)  # themselves, and both beside each other
     if recipe.memory.rows != "instance":
         rows += dim  # where every image is an outlier with a row of its own
     return Need(rows=4 * images * rows, work=step + gram + lists)
@@ -90,14 +90,14 @@ def choose_place(wanted: str, need: Need, device: torch.device, *, ram: int, on_
 
 
 def place_memory(
-    wanted: str, recipe: Recipe, shape: tuple[int, int], device: torch.device, scratch: Path, *, stripes: int = 0
+    wanted: str, recipe: Recipe, shape: tuple[int, int], device: torch.device, scratch: Path, *, beside: int = 0
 ) -> tuple[FeatureMemory, str]:
     """Make an empty feature memory of `shape` (N, D) where it fits best, and a sentence that says so.
 
     Raises:
         ConfigError: no such place, or no room there.
     """
-    need = needed(recipe, *shape, stripes)
+    need = needed(recipe, *shape, beside)
     ram = free_ram()
     on_device = ram if device.type != "cuda" else torch.cuda.mem_get_info(device)[0]
     place = choose_place(wanted, need, device, ram=ram, on_device=on_device)

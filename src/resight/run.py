@@ -15,7 +15,7 @@ from torch import Tensor
 
 from resight import __version__
 from resight.artifacts import machine, write_text
-from resight.building import add_stripes, build_parts, look
+from resight.building import add_beside, build_parts, look
 from resight.checkpoint import (
     AVERAGE,
     checkpoints,
@@ -97,7 +97,7 @@ def run_training(
     if not request.resume:
         refuse_without_effect(recipe)
     parts, place = build_parts(recipe, seen(split, recipe), pixels, device, (request.memory, request.out.parent))
-    add_stripes(parts)  # before a checkpoint is loaded: they are of the start weights
+    add_beside(parts)  # before a checkpoint is loaded: they are of the start weights
     say(place)
     extras |= {"memory": place, **tell(parts.constraints, say)}
     header = run_header(parts, content_digests(split.pictures, cache_dir))

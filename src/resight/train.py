@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,9 +38,9 @@ class Parts:
 
     `parts_at`: miner and loss as they are where a share of the epochs, 0..1, has passed.
     `constraints`: what is known of the identities without labels; mined positives are made to agree with it.
-    `styles`: what is shown in place of `pixels`, if anything. `stripes`: stripe features of the start weights, one
-    store a layer, to be looked at when labels are mined. `average`: the running average of the model's weights.
-    `mined`: the labels of the last epoch, where they were mined all at once.
+    `styles`: what is shown in place of `pixels`, if anything. `beside`: what stands beside the features when labels are
+    mined, each with its weight in the first epoch and in the last. `average`: the running average of the model's
+    weights. `mined`: the labels of the last epoch, where they were mined all at once.
     """
 
     recipe: Recipe
@@ -56,7 +56,7 @@ class Parts:
     constraints: Constraints
     device: torch.device
     styles: StyledPixels | None = None
-    stripes: tuple[Rows, ...] = ()
+    beside: tuple[tuple[Rows, Sequence[float]], ...] = ()
     average: ReidModel | None = None
     mined: Mined | None = None
 
