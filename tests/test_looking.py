@@ -90,6 +90,7 @@ def test_what_is_picked():
     assert "augment.crop_aspect" not in picked(Facts(640))
     assert picked(Facts(640, tall=False))["augment.crop_aspect"] == [0.75, 1.33]
     assert [picked(Facts(n))["train.epochs"] for n in (100, 12_936, 120_000)] == [30, 14, 12]
+    assert [picked(Facts(n, gpu=True))["train.epochs"] for n in (100, 12_936, 120_000)] == [30, 20, 15]
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,8 @@ def first_choices(facts: Facts) -> list[Choice]:
         picked = [Choice("backbone.frozen_stages", 3, why)]
     if facts.images < LARGE:
         return [*picked, Choice("train.epochs", 30, f"few images: {facts.images:,}")]
-    epochs, said = (14, "some thousand") if facts.images < 20_000 else (12, "many")
+    some = facts.images < 20_000
+    epochs, said = ((20, 14) if some else (15, 12))[not facts.gpu], "some thousand" if some else "many"
     return [
         *picked,
         Choice("train.epochs", epochs, f"{said} images: {facts.images:,}"),
