@@ -5,16 +5,6 @@ from pathlib import Path
 
 from PIL import Image
 
-TINY = ("backbone.name=resnet10t", "backbone.weights=random", "input.size=[64, 32]", "train.epochs=1")
-
-
-def train_run(people: Path, out: Path) -> Path:
-    """Train for one epoch."""
-    from resight.run import TrainRequest, run_training
-
-    run_training(TrainRequest(people, "gsmlp", out, overrides=TINY, device="cpu"), say=lambda text: None)
-    return out
-
 
 def fill_gallery(run: Path, data: Path, folder: Path) -> Path:
     """Index all images of a data set."""

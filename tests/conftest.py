@@ -38,12 +38,9 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of one epoch on them."""
-    from resight.run import TrainRequest, run_training
+    from small_runs import train_run
 
-    out = tmp_path_factory.mktemp("runs") / "run"
-    changes = ("backbone.name=resnet10t", "backbone.weights=random", "input.size=[64, 32]", "train.epochs=1")
-    run_training(TrainRequest(people, "gsmlp", out, overrides=changes, device="cpu"), say=lambda text: None)
-    return out
+    return train_run(people, tmp_path_factory.mktemp("runs") / "run")
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -145,40 +144,54 @@ def test_frozen_stages_keep_their_weights_and_statistics(people: Path, tmp_path:
     assert not any(name.startswith(("trunk.layer3", "trunk.layer4")) and name.endswith("conv1.weight") for name in same)
 
 
+SIGNALLED = """
+import os, signal, sys
+from resight import cli, train
+
+name, at, *sys.argv = sys.argv[1:]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is started with Ctrl-C ignored
+shown, prefetched = [], train.prefetched
+
+def signalled(*given, **more):
+    for batch in prefetched(*given, **more):
+        shown.append(batch)
+        if len(shown) == int(at):
+            os.kill(os.getpid(), signal.Signals[name])
+        yield batch
+
+train.prefetched = signalled
+cli.main()
+"""
+"""The command, to which a signal comes with the batch that is the given one of the whole run."""
+
+
+def signalled(name: str, at: int, *words: object) -> subprocess.CompletedProcess[str]:
+    return command(sys.executable, "-c", SIGNALLED, name, at, "resight", *words)
+
+
+def command(*words: object) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(list(map(str, words)), env=environment, capture_output=True, text=True, check=False)
+
+
+def words_for(data: Path, out: Path, *settings: str) -> list[object]:
+    changes = [word for change in (*SMALL, *settings) for word in ("--set", change)]
+    return ["train", data, "--recipe", "gsmlp", "--device", "cpu", "--out", out, *changes]
+
+
 def test_a_run_killed_in_the_middle_of_an_epoch_resumes_bit_for_bit(people: Path, tmp_path: Path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     settings = ("train.epochs=6", "train.batch_size=4", "miner.tau=0.3")
-    command = [sys.executable, "-m", "resight.cli", "train", str(people), "--recipe", "gsmlp", "--device", "cpu"]
-    for change in (*SMALL, *settings):
-        command += ["--set", change]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    subprocess.run([*command, "--out", str(whole)], check=True, env=environment, capture_output=True)
-    process = subprocess.Popen([*command, "--out", str(killed)], env=environment, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not (killed / "checkpoints" / "epoch-00002.safetensors").exists():
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    done = [p.name for p in checkpoints(killed / "checkpoints")]
-    assert "epoch-00006.safetensors" not in done
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "resight.cli",
-            "train",
-            str(people),
-            "--device",
-            "cpu",
-            "--out",
-            str(killed),
-            "--resume",
-        ],
-        check=True,
-        env=environment,
-        capture_output=True,
-    )
+    resight = (sys.executable, "-m", "resight.cli")
+    done = command(*resight, *words_for(people, whole, *settings))
+    assert done.returncode == 0, done.stderr
+    # 24 images are 6 batches an epoch: the 21st is the third of the fourth epoch.
+    done = signalled("SIGKILL", 21, *words_for(people, killed, *settings))
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    left = [path.stem for path in checkpoints(killed / "checkpoints")]
+    assert left == ["epoch-00002", "epoch-00003"]
+    done = command(*resight, "train", people, "--device", "cpu", "--out", killed, "--resume")
+    assert done.returncode == 0, done.stderr
     one, two = weights(whole), weights(killed)
     assert all(torch.equal(one[name], two[name]) for name in one)
     one, _ = read_tensors(whole / "checkpoints" / "epoch-00006.safetensors")
@@ -188,37 +201,10 @@ def test_a_run_killed_in_the_middle_of_an_epoch_resumes_bit_for_bit(people: Path
 
 
 def test_ctrl_c_says_how_to_go_on(people: Path, tmp_path: Path):
-    out = tmp_path / "run"
-    command = [
-        sys.executable,
-        "-m",
-        "resight.cli",
-        "train",
-        str(people),
-        "--recipe",
-        "gsmlp",
-        "--device",
-        "cpu",
-        "--out",
-        str(out),
-    ]
-    for change in (*SMALL, "train.epochs=50", "train.batch_size=4"):
-        command += ["--set", change]
-    # A shell's background job is started with Ctrl-C ignored, and its children inherit that.
-    heeding = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **heeding) as process:
-        try:
-            deadline = time.monotonic() + 120
-            while not (out / "checkpoints" / "epoch-00001.safetensors").exists():
-                assert time.monotonic() < deadline and process.poll() is None
-                time.sleep(0.01)
-            process.send_signal(signal.SIGINT)
-            _, said = process.communicate(timeout=60)
-        finally:
-            process.kill()
-    assert process.returncode == 130
-    assert "--resume" in said and "Traceback" not in said
-    assert [e["event"] for e in read_events(out / "log.jsonl")][-1] == "interrupted"
+    done = signalled("SIGINT", 9, *words_for(people, tmp_path / "run", "train.batch_size=4"))
+    assert done.returncode == 130, done.stderr
+    assert "--resume" in done.stderr and "Traceback" not in done.stderr
+    assert [e["event"] for e in read_events(tmp_path / "run" / "log.jsonl")][-1] == "interrupted"
 
 
 def test_an_existing_run_is_neither_lost_nor_mixed_up(people: Path, tmp_path: Path):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app_cases import fill_gallery, train_run
+from app_cases import fill_gallery
 
 
 @pytest.fixture(scope="package")
@@ -20,6 +20,8 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="package")
 def run(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of one epoch on them, for reading only."""
+    from small_runs import train_run
+
     return train_run(people, tmp_path_factory.mktemp("runs") / "run")
 
 

@@ -96,7 +96,7 @@ def test_the_thread_ends_when_the_loop_is_left(pixels):
     with pytest.raises(KeyboardInterrupt):
         leave()
     for thread in running():  # the traceback may hold the iterator a moment longer
-        thread.join(timeout=5)
+        thread.join(timeout=60)
     assert running() == []
 
 

@@ -216,7 +216,7 @@ def test_two_threads_build_one_cache(paths, cache, decoded):
 
 
 def _open_and_count(paths, cache, start):
-    start.wait(timeout=60)
+    start.wait(timeout=600)
     seen = []
     opened = open_pixels(paths, SIZE, cache, progress=lambda done, _: seen.append(done))
     return len(seen), int(opened.pixels.sum(dtype=np.int64))
@@ -232,7 +232,7 @@ def test_two_processes_build_one_cache(paths, cache):
     other = context.Process(target=_answer, args=(paths, cache, start, answers))
     other.start()
     built_here, total = _open_and_count(paths, cache, start)
-    built_there, same_total = answers.get(timeout=60)
+    built_there, same_total = answers.get(timeout=600)
     other.join()
     assert sorted((built_here, built_there)) == [0, 7]  # one built, the other waited
     assert total == same_total

@@ -26,6 +26,11 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     database.close()
 
 
+@pytest.fixture(autouse=True)
+def time_to_connect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resight.gallery.engine.CONNECT_SECONDS", 120.0)
+
+
 @pytest.fixture
 def gallery(address: str, request: pytest.FixtureRequest) -> Iterator[Gallery]:
     uri = f"{address}#g{abs(hash(request.node.name))}"
@@ -72,7 +77,7 @@ def test_galleries_of_several_names(address: str, gallery: Gallery):
 def test_a_collection_of_someone_else_is_no_gallery(address: str):
     from pymilvus import MilvusClient
 
-    client = MilvusClient(address, dedicated=True)
+    client = MilvusClient(address, timeout=120.0, dedicated=True)
     client.create_collection("theirs", dimension=4)
     client.close()
     with pytest.raises(GalleryError, match="#theirs is no gallery of resight"):

@@ -1,14 +1,12 @@
 """The page in a real browser: the map answers to pointer, touch and keys, and nothing is wider than a phone."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
+from browsing import CHROMIUM, chromium, expect, fits, pages, waited
 from resight.strips import report_run
 
-sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 
 
@@ -20,44 +18,44 @@ def address(run: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def browser():
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.mark.parametrize(("width", "height", "touch"), [(1280, 900, False), (360, 740, True)])
 def test_the_map_answers_and_nothing_is_wider_than_the_screen(browser, address, width, height, touch):
-    page = browser.new_context(viewport={"width": width, "height": height}, has_touch=touch).new_page()
     said: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.goto(address)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    points, told = page.locator("#map-points"), page.locator("#map-told")
-    points.scroll_into_view_if_needed()
-    page.wait_for_function("document.getElementById('map-points').width > 300 || innerWidth < 700")
-    page.wait_for_selector("#map-by option", state="attached")
-    assert page.locator("#map-by option").all_text_contents()[0] == "identity"
-    points.focus()
-    page.keyboard.press("ArrowRight")
-    assert "identity" in told.inner_text() and "camera" in told.inner_text()
-    page.wait_for_selector("#map-crop:not([hidden])")
-    page.keyboard.press("Escape")
-    assert told.inner_text().strip() == "No image is pointed at."
-    # Any point of the map: where the first is drawn.
-    at = page.evaluate("""() => {
-      const canvas = document.getElementById('map-points'), box = canvas.getBoundingClientRect();
-      const data = JSON.parse(document.getElementById('map-data').textContent), [x, y] = data.points[0];
-      const step = (Math.min(box.width, box.height) - 24) / data.side;
-      return [box.left + (x - data.side / 2) * step + box.width / 2,
-              box.top + (y - data.side / 2) * step + box.height / 2];
-    }""")
-    if touch:
-        page.touchscreen.tap(*at)
-    else:
-        page.mouse.move(*at)
-    page.wait_for_selector("#map-crop:not([hidden])")
-    page.select_option("#map-by", label="camera")
-    assert "camera" in page.locator("#map-legend").inner_text()
+    with pages(browser, viewport={"width": width, "height": height}, has_touch=touch) as context:
+        context.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
+        context.on("weberror", lambda failed: said.append(str(failed.error)))
+        page = context.new_page()
+        page.goto(address)
+        fits(page)
+        points, told, crop = page.locator("#map-points"), page.locator("#map-told"), page.locator("#map-crop")
+        points.scroll_into_view_if_needed()
+        waited(page, """() => {
+          const { width, height, clientWidth, clientHeight } = document.getElementById('map-points');
+          return clientWidth && width === Math.round(clientWidth * devicePixelRatio)
+                             && height === Math.round(clientHeight * devicePixelRatio);
+        }""")  # fmt: skip
+        expect(page.locator("#map-by option").first).to_have_text("identity")
+        points.press("ArrowRight")
+        expect(told).to_contain_text("identity")
+        expect(told).to_contain_text("camera")
+        expect(crop).to_be_visible()
+        points.press("Escape")
+        expect(told).to_have_text("No image is pointed at.")
+        expect(crop).to_be_hidden()
+        # Any point of the map: where the first is drawn.
+        x, y = waited(page, """() => {
+          const { clientWidth, clientHeight } = document.getElementById('map-points');
+          const data = JSON.parse(document.getElementById('map-data').textContent), [x, y] = data.points[0];
+          const step = (Math.min(clientWidth, clientHeight) - 24) / data.side;
+          return [(x - data.side / 2) * step + clientWidth / 2, (y - data.side / 2) * step + clientHeight / 2];
+        }""")  # fmt: skip
+        (points.tap if touch else points.hover)(position={"x": x, "y": y})
+        expect(crop).to_be_visible()
+        page.select_option("#map-by", label="camera")
+        expect(page.locator("#map-legend")).to_contain_text("camera")
+        fits(page)
     assert said == []
