@@ -51,6 +51,8 @@ class ReviewPage:
 
     async def build(self) -> None:
         """Lay it out, with the first pair."""
+        # First of all: a script that is added to a page which is open already is never run.
+        ui.add_body_html(f"<script>{asset('review.js')}</script>")
         with frame(self.workplace, "Review", "/review"):
             with ui.element("nav").classes("pager").props('aria-label="What to review"'):
                 for purpose, name, said in PURPOSES:
@@ -108,7 +110,6 @@ class ReviewPage:
         with ui.element("div").classes("figures").props("id=estimate aria-live=polite"):
             self.figures = [ui.label("") for _ in range(3)]
         self.preload = ui.element("div").classes("preload").props("aria-hidden=true")
-        ui.add_body_html(f"<script>{asset('review.js')}</script>")
         ui.on("answer", self._answered)
         self.client.on_delete(lambda: self.workplace.asked.pop(self.client.id, None))
 
