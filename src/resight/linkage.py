@@ -5,7 +5,7 @@ similarity of two clusters is the sum over the edges between them, divided by th
 """
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int, Int64, UInt64
@@ -57,6 +57,18 @@ def average_linkage(
     return numbered(np.where(size[cluster] >= min_samples, cluster, OUTLIER))
 
 
+class Merges(NamedTuple):
+    """What a round merged: each of `other` into its `one`; cluster i has become `number[i]`.
+
+    `kept`: the clusters of before that are left, by their new numbers.
+    """
+
+    one: Int64[np.ndarray, " p"]
+    other: Int64[np.ndarray, " p"]
+    kept: Int64[np.ndarray, " k"]
+    number: Int64[np.ndarray, " m"]
+
+
 @runtime_checkable
 class Barrier(Protocol):
     """Keeps clusters from being merged. What it keeps apart it must keep apart after either has grown, too.
@@ -68,17 +80,8 @@ class Barrier(Protocol):
         """Mark the pairs of clusters that may not be merged."""
         ...
 
-    def follow(
-        self,
-        one: Int64[np.ndarray, " p"],
-        other: Int64[np.ndarray, " p"],
-        kept: Int64[np.ndarray, " k"],
-        number: Int64[np.ndarray, " m"],
-    ) -> None:
-        """Take note that each of `other` was merged into its `one`; cluster i has become `number[i]`.
-
-        `kept`: the clusters of before that are left, by their new numbers.
-        """
+    def follow(self, merges: Merges) -> None:
+        """Take note of what was merged."""
         ...
 
 
@@ -92,16 +95,10 @@ class SeenByCamera:
         """Mark the pairs with a camera in common."""
         return (self.seen[row] & self.seen[column]).any(axis=1)
 
-    def follow(
-        self,
-        one: Int64[np.ndarray, " p"],
-        other: Int64[np.ndarray, " p"],
-        kept: Int64[np.ndarray, " k"],
-        number: Int64[np.ndarray, " m"],
-    ) -> None:
+    def follow(self, merges: Merges) -> None:
         """Join what merged clusters were seen by."""
-        self.seen[one] |= self.seen[other]
-        self.seen = self.seen[kept]
+        self.seen[merges.one] |= self.seen[merges.other]
+        self.seen = self.seen[merges.kept]
 
 
 def merge_in_rounds(
@@ -130,7 +127,7 @@ def merge_in_rounds(
         target[other] = one
         kept, number = np.unique(target, return_inverse=True)
         for barrier in barriers:
-            barrier.follow(one, other, kept, number)
+            barrier.follow(Merges(one, other, kept, number))
         size = np.bincount(number, size)
         cluster = number[cluster]
         row, column, total = summed_edges(number[row], number[column], total, len(size))

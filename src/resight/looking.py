@@ -126,8 +126,10 @@ def first_choices(facts: Facts) -> list[Choice]:
         picked = [Choice("backbone.frozen_stages", 3, why)]
     if facts.images < LARGE:
         return [*picked, Choice("train.epochs", 30, f"few images: {facts.images:,}")]
-    some = facts.images < 20_000
-    epochs, said = ((20, 14) if some else (15, 12))[not facts.gpu], "some thousand" if some else "many"
+    if facts.images < 20_000:
+        epochs, said = 20 if facts.gpu else 14, "some thousand"
+    else:
+        epochs, said = 15 if facts.gpu else 12, "many"
     return [
         *picked,
         Choice("train.epochs", epochs, f"{said} images: {facts.images:,}"),

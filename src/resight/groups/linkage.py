@@ -7,7 +7,7 @@ from torch import Tensor
 from resight.clustering import Graph, check_eps
 from resight.errors import ShapeError
 from resight.groups.links import Links
-from resight.linkage import Barrier, SeenByCamera, camera_bits, merge_in_rounds, summed_edges
+from resight.linkage import Barrier, Merges, SeenByCamera, camera_bits, merge_in_rounds, summed_edges
 from resight.types import UNKNOWN_CAMID
 
 Numbers = Int64[np.ndarray, " e"]
@@ -49,17 +49,11 @@ class KnownApart:
         """Mark the pairs that are kept apart."""
         return (self.fixed[row] & self.fixed[column]) | kept_apart(row, column, self.apart, self.count)
 
-    def follow(
-        self,
-        one: Int64[np.ndarray, " p"],
-        other: Int64[np.ndarray, " p"],
-        kept: Int64[np.ndarray, " k"],
-        number: Int64[np.ndarray, " m"],
-    ) -> None:
+    def follow(self, merges: Merges) -> None:
         """Keep apart whatever a part of it was kept apart from."""
-        self.fixed = np.bincount(number, self.fixed) > 0
-        self.apart = np.unique(np.sort(number[self.apart], axis=1), axis=0)
-        self.count = len(kept)
+        self.fixed = np.bincount(merges.number, self.fixed) > 0
+        self.apart = np.unique(np.sort(merges.number[self.apart], axis=1), axis=0)
+        self.count = len(merges.kept)
 
 
 def kept_apart(row: Numbers, column: Numbers, apart: Int64[np.ndarray, "p 2"], count: int) -> Bool[np.ndarray, " e"]:
