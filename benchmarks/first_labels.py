@@ -16,7 +16,6 @@ import torch
 
 from resight.audit import PositivesAudit
 from resight.building import add_beside, build_parts, look
-from resight.config import Recipe
 from resight.data.digests import default_cache_dir
 from resight.data.formats import read_dataset
 from resight.evaluate import evaluate
@@ -24,7 +23,7 @@ from resight.mining import looked_at, mine_all
 from resight.prepare import choose_device, input_size, open_split
 from resight.recipes import load_recipe
 from resight.run import seen
-from resight.train import refill
+from resight.train import Parts, refill
 from resight.types import Split
 
 KINDS = {
@@ -46,14 +45,10 @@ def some(split: Split, limit: int) -> Split:
     return dataclasses.replace(split, samples=tuple(sample for sample in split.samples if sample.pid in kept))
 
 
-def row_of(name: str, recipe: Recipe, split: Split, pixels: object, weights: tuple[float, float]) -> str:
-    """Measure one kind."""
-    miner = dataclasses.replace(recipe.miner, stripes=(weights[0],) * 2, colours=(weights[1],) * 2)
-    recipe = dataclasses.replace(recipe, miner=miner)
-    device = choose_device("auto")
-    parts, _ = build_parts(recipe, seen(split, recipe), pixels, device, ("auto", Path()))
-    add_beside(parts)
-    refill(parts, 1)
+def row_of(name: str, parts: Parts, split: Split, weights: tuple[float, float]) -> str:
+    """Measure one kind; the parts have stripes beside them, and colours as the last."""
+    (*layers, colours), (stripes_weigh, colours_weigh) = [rows for rows, _ in parts.beside], weights
+    parts.beside = (*((rows, (stripes_weigh,)) for rows in layers), (colours, (colours_weigh,)))
     rows = looked_at(parts, 0.0).rows.data.cpu()
     found = evaluate(rows, rows, split, split)
     mined = mine_all(parts, lambda *_: None)
@@ -76,13 +71,19 @@ def main() -> None:
     size = input_size(recipe.input, split.samples)
     recipe = dataclasses.replace(recipe, input=dataclasses.replace(recipe.input, size=size))
     split, pixels = open_split(split, size, default_cache_dir(), skip_broken=False, progress=None)
-    recipe, _ = look(recipe, seen(split, recipe), pixels, choose_device("auto"), (), print)
+    device = choose_device("auto")
+    recipe, _ = look(recipe, seen(split, recipe), pixels, device, (), print)
+    beside = dataclasses.replace(recipe.miner, stripes=(1.0, 1.0), colours=(1.0, 1.0))
+    recipe = dataclasses.replace(recipe, miner=beside)
+    parts, _ = build_parts(recipe, seen(split, recipe), pixels, device, ("auto", Path()))
+    add_beside(parts)
+    refill(parts, 1)
     print(f"\n{options.data.name}: {len(split):,} training images, {len(set(split.pids))} identities\n")
     print(
         "| labels are mined from | mAP / R1 across cameras, % | first labels: pairs right / found, % |\n|---|---|---|"
     )
     for name, weights in KINDS.items():
-        print(row_of(name, recipe, split, pixels, weights), flush=True)
+        print(row_of(name, parts, split, weights), flush=True)
 
 
 if __name__ == "__main__":
