@@ -38,6 +38,7 @@ METHODS: dict[str, tuple[str, list[str]]] = {
     "auto-no-cameras": ("auto", ["data.use_cameras=false"]),
     "auto-no-stripes": ("auto", ["miner.stripes=[0, 0]"]),
     "auto-no-colours": ("auto", ["miner.colours=[0, 0]"]),
+    "auto-no-times": ("auto", ["miner.times=[0, 0]"]),
     "auto-no-stripes-no-colours": ("auto", ["miner.stripes=[0, 0]", "miner.colours=[0, 0]"]),
     "auto-no-standardising": ("auto", ["miner.by_camera=false"]),
     "auto-one-list": ("auto", ["miner.across_cameras=false", "miner.k1=11"]),

@@ -7,6 +7,7 @@ import torch
 
 from resight.building import seen_once_as_given, shorter_k2
 from resight.looking import Choice, Facts, all_choices, first_choices, own_camera_first, share_grey, without
+from resight.nearness import Near
 from resight.recipes import load_recipe, parse_recipe, read_tables
 
 
@@ -74,6 +75,9 @@ def test_what_is_picked():
     assert picked(Facts(640, 2, own_first=0.8, grey=0.6))["miner.colours"] == [0.0, 0.0]
     assert not {"miner.colours", "train.decay_at", "train.learning_rate"} & set(picked(Facts(640, 2, own_first=0.8)))
     assert "backbone.frozen_stages" not in picked(Facts(12_936, 6, gpu=True)) | picked(Facts(4_000, 6))
+    assert "miner.times" not in many
+    timed = picked(Facts(12_936, 6, own_first=0.8, near=Near((1024.0, 8192.0), 70.0)))
+    assert (timed["miner.times"], timed["miner.times_within"], timed["miner.k1"]) == ([0.4, 0.15], [1024.0, 8192.0], 25)
     assert "miner.by_camera" not in many  # cameras are made use of all the same
     asked = picked(Facts(12_936, 6, own_first=0.8, across_given=True))
     assert (asked["miner.k1"], "miner.eps" in asked) == (5, False)

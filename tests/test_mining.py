@@ -12,6 +12,7 @@ from resight.by_camera import standardise_by_camera
 from resight.cluster_constraints import keep_tracklets
 from resight.comparison import mix_weights
 from resight.constraints import find_constraints
+from resight.data.formats import read_dataset
 from resight.errors import ConfigError
 from resight.mining import groups_of, joined
 from resight.recipes import load_recipe
@@ -118,6 +119,10 @@ def test_options_lie_between_their_ends():
         ("miner.eps=[0.8, 1.5]", "eps of clustering"),
         ("miner.stripes=[1]", "miner.stripes must be two weights"),
         ("miner.colours=[1]", "miner.colours must be two weights"),
+        ("miner.times=[1]", "miner.times must be two weights"),
+        ("miner.times=[1, 1]", "miner.times needs miner.times_within"),
+        ("miner.times_within=[60, 0]", "miner.times_within must be widths above 0"),
+        ("miner.times_within=soon", "miner.times_within"),
         ("miner.schedule=batch", "needs miner.schedule"),
         ("memory.rows=instance", "train.per_identity = 4 needs memory.rows"),
         ('miner.stripes=["a", 1]', "miner.stripes must be of the kind of its default 0.0, got 'a'"),
@@ -262,3 +267,35 @@ def test_the_estimate_without_labels_is_logged(people: Path, tmp_path: Path):
     page = (tmp_path / "report.html").read_text()
     assert "Quality estimated without labels" in page
     assert "miner.k1=" in page
+
+
+def timed(people: Path, out: Path) -> Path:
+    """Describe the training images, each person by all cameras within ten of 10,000 seconds."""
+    lines = ["path,camid,timestamp"]
+    for number, sample in enumerate(read_dataset(people).train):
+        lines.append(f"{sample.path},{sample.camid},{1000 * (sample.pid or 0) + number % 10}")
+    out.write_text("\n".join(lines))
+    return out
+
+
+def test_nearness_in_time_labels_people_rightly(people: Path, tmp_path: Path):
+    data = timed(people, tmp_path / "timed.csv")
+    settings = (
+        "miner.times=[100, 100]",
+        "miner.times_within=[50]",
+        "miner.across_cameras=false",
+        "miner.k1=3",
+        "miner.k2=1",
+    )
+    train(data, tmp_path / "run", *settings, "train.epochs=1", "trust.every=0")
+    [epoch] = epochs(tmp_path / "run")
+    # 3 people of 4 images each, and nothing of anybody else.
+    assert (epoch["clusters"], epoch["outliers"], epoch["largest_cluster"]) == (3, 0, 4)
+
+
+def test_times_are_asked_for_where_there_are_none(people: Path, tmp_path: Path):
+    lines = ["path,camid", *(f"{sample.path},{sample.camid}" for sample in read_dataset(people).train)]
+    (tmp_path / "untimed.csv").write_text("\n".join(lines))
+    with pytest.raises(ConfigError, match="miner.times needs timestamps, but no training image has one"):
+        train(tmp_path / "untimed.csv", tmp_path / "run", "miner.times=[1, 1]", "miner.times_within=[60]")
+    assert not (tmp_path / "run").exists()

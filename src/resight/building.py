@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from resight.backbones import ReidModel, build_model
@@ -17,6 +18,7 @@ from resight.config import Recipe, TrainConfig
 from resight.constraints import find_constraints
 from resight.data.pixels import Chosen
 from resight.embed import embed
+from resight.errors import ConfigError
 from resight.looking import (
     ASKED,
     LOOKED_AT,
@@ -30,6 +32,8 @@ from resight.looking import (
 )
 from resight.losses import LOSSES
 from resight.miners import MINERS
+from resight.mining import joined
+from resight.nearness import UNTIMED, columns_of, have_moments, near_in_time, near_rows
 from resight.placement import place_memory
 from resight.prepare import choose_precision
 from resight.progress import Say
@@ -47,17 +51,23 @@ def look(
     """Look at the images with the start weights and settle the recipe's other settings; `given` are the user's own."""
     camids = torch.tensor(images.camids)
     asked = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:LOOKED_AT].sort().values
-    own_first = None
+    size, own_first, near = recipe.input.height_width, None, UNTIMED
     if len(set(images.camids) - {UNKNOWN_CAMID}) > 1:
         torch.manual_seed(recipe.train.seed)
-        model = build_model(recipe.backbone, size=recipe.input.height_width).to(device)
-        own_first = own_camera_first(embed(model, Chosen(pixels, asked)), camids[asked])
+        features = embed(build_model(recipe.backbone, size=size).to(device), Chosen(pixels, asked))
+        own_first = own_camera_first(features, camids[asked])
+        timestamps = torch.tensor(images.timestamps, dtype=torch.float64)[asked]
+        unwanted = "miner.times" in settings_of(given) and not any(recipe.miner.times)
+        if not unwanted and have_moments(camids[asked], timestamps):
+            colours = torch.cat(list(embed_colours(Chosen(pixels, asked), size=size, device=device))).cpu()
+            near = near_in_time(seen_alike(features, colours, camids[asked]), camids[asked], timestamps)
     facts = Facts(
         images=len(images),
         cameras=len(set(images.camids) - {UNKNOWN_CAMID}),
         tracklets=sum(tracklet != UNKNOWN_TRACKLET for tracklet in images.tracklets),
         own_first=own_first,
-        tall=recipe.input.height_width[0] > recipe.input.height_width[1],
+        near=near,
+        tall=size[0] > size[1],
         across=bool(recipe.miner.options.get("across_cameras")),
         across_given="miner.across_cameras" in settings_of(given),
         once=seen_once_as_given(recipe, given),
@@ -76,6 +86,14 @@ def look(
     for choice in picked:
         say(f"picked {choice}")
     return settled, [str(choice) for choice in picked]
+
+
+def seen_alike(features: Float[Tensor, "n d"], colours: Float[Tensor, "n c"], camids: Int[Tensor, " n"]) -> Rows:
+    """Put colours beside the start weights' features, both standardised per camera: the first look's likeness."""
+    kinds = [Rows(features.clone()), Rows(colours)]
+    for rows in kinds:
+        standardise_by_camera(rows, camids, rows)
+    return joined(kinds[0], [(kinds[1], 1.0)])
 
 
 def seen_once_as_given(recipe: Recipe, given: Sequence[str]) -> bool | None:
@@ -100,6 +118,9 @@ def build_parts(
 
     `memory`: where the feature memory goes (`placement.PLACES`), and the folder for it if that is the disk. Also gives
     a sentence that says what was chosen.
+
+    Raises:
+        ConfigError: the recipe looks at times, and no image has one.
     """
     size = recipe.input.height_width
     torch.manual_seed(recipe.train.seed)
@@ -108,13 +129,16 @@ def build_parts(
     recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, precision=precision))
     settings = recipe.train
     miner, loss = parts_at(recipe, 0.0)
+    timestamps = torch.tensor(images.timestamps, dtype=torch.float64)
+    if any(recipe.miner.times) and bool(timestamps.isnan().all()):
+        raise ConfigError("miner.times needs timestamps, but no training image has one; take miner.times out")
     feature_memory, said = place_memory(
         memory[0],
         recipe,
         (len(images), model.dim),
         device,
         memory[1],
-        beside=beside_dim(recipe, model),
+        beside=beside_dim(recipe, model, timestamps),
     )
     known = find_constraints(images, tracklets=recipe.miner.tracklets, same_time=recipe.miner.same_time)
     parts = Parts(
@@ -130,6 +154,7 @@ def build_parts(
         parts_at=partial(parts_at, recipe),
         average=copy.deepcopy(model) if settings.average else None,
         camids=torch.tensor(images.camids, device=device),
+        timestamps=timestamps,
         constraints=known.to(device),
     )
     return parts, said
@@ -155,15 +180,17 @@ def build_optimizer(settings: TrainConfig, model: ReidModel) -> torch.optim.Opti
     )
 
 
-def beside_dim(recipe: Recipe, model: ReidModel) -> int:
+def beside_dim(recipe: Recipe, model: ReidModel, timestamps: Float[Tensor, " n"]) -> int:
     """How many numbers of an image stand beside its features where labels are mined."""
     size = recipe.input.height_width
     stripes = stripe_dim(model.trunk, size) if any(recipe.miner.stripes) else 0
-    return stripes + (colour_dim(size) if any(recipe.miner.colours) else 0)
+    colours = colour_dim(size) if any(recipe.miner.colours) else 0
+    widths = recipe.miner.times_within if any(recipe.miner.times) else ()
+    return stripes + colours + sum(columns_of(timestamps, width)[1] for width in widths)
 
 
 def add_beside(parts: Parts) -> None:
-    """Give the parts the stripes and colours that the recipe asks for beside the features, standardised per camera."""
+    """Give the parts what the recipe asks for beside the features: stripes and colours by camera, nearness in time."""
     settings, size = parts.recipe.miner, parts.recipe.input.height_width
     if any(settings.stripes):
         layers = embed_stripes(parts.model, parts.pixels, size=size, precision=parts.precision)
@@ -171,6 +198,11 @@ def add_beside(parts: Parts) -> None:
     if any(settings.colours):
         seen = ([rows] for rows in embed_colours(parts.pixels, size=size, device=parts.device))
         parts.beside += tuple((rows, settings.colours) for rows in kept(parts, seen))
+    for width in settings.times_within if any(settings.times) else ():
+        near = near_rows(parts.timestamps, width)
+        rows = parts.memory.rows.like(near.shape[1])
+        rows.write(torch.arange(len(near)), near)
+        parts.beside += ((rows, settings.times),)
 
 
 def kept(parts: Parts, batches: Iterator[list[Tensor]]) -> list[Rows]:

@@ -1,5 +1,6 @@
 """Recipes: a method and its settings as dataclasses; `resight.recipes` reads and writes them."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -62,7 +63,8 @@ class MinerConfig:
     the tracklets they belong to, are never positives of each other; off by default, as it holds only where a timestamp
     is one moment and a detector gives one box an identity. `stripes`: weight, in the first epoch and in the last, of
     the start weights' middle layers beside the features that labels are mined from (needs schedule "epoch"; [0, 0]:
-    none); `colours`: that of colour histograms.
+    none); `colours`: that of colour histograms; `times`: that of nearness in time, within each of `times_within`, in
+    the timestamps' unit.
     `refine`: what casts doubt on an image's place in its cluster: the others do not rank it highly in turn ("ranks",
     DPLM), or it stands otherwise to all images ("adjacency", GSMLP); or "none". `refine_how`: "drop" doubtful images,
     "split" them off, or "weigh" them down. `options`: the miner's own parameters; a number may be [first, last], and
@@ -77,6 +79,8 @@ class MinerConfig:
     same_time: bool = False
     stripes: tuple[float, ...] = (0.0, 0.0)
     colours: tuple[float, ...] = (0.0, 0.0)
+    times: tuple[float, ...] = (0.0, 0.0)
+    times_within: tuple[float, ...] = ()
     refine: str = "none"
     refine_how: str = "drop"
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -90,12 +94,21 @@ class MinerConfig:
             raise ConfigError('miner.by_camera needs miner.schedule = "epoch", got "batch"; set both')
         check_choice("miner.refine", self.refine, REFINERS)
         check_choice("miner.refine_how", self.refine_how, ("drop", "split", "weigh"))
-        for name, ends in (("stripes", self.stripes), ("colours", self.colours)):
+        for name, ends in (("stripes", self.stripes), ("colours", self.colours), ("times", self.times)):
             weights = [weight for weight in ends if isinstance(weight, int | float) and 0 <= weight <= 100]
             if len(ends) != 2 or len(weights) != 2:
                 raise ConfigError(f"miner.{name} must be two weights, each 0 to 100, got {list(ends)}")
             if any(ends) and self.schedule != "epoch":
                 raise ConfigError(f'miner.{name} needs miner.schedule = "epoch", got "batch"; set both')
+        if any(not isinstance(width, int | float) or not 0 < width < math.inf for width in self.times_within):
+            raise ConfigError(
+                f"miner.times_within must be widths above 0, in the timestamps' unit, got {list(self.times_within)}"
+            )
+        if any(self.times) and not self.times_within:
+            raise ConfigError(
+                "miner.times needs miner.times_within, how near in time is near, in the timestamps' unit: such as "
+                "[60, 600] for seconds"
+            )
 
 
 @dataclass(frozen=True)

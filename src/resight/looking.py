@@ -10,6 +10,7 @@ from torch import Tensor
 
 from resight.by_camera import standardise_by_camera
 from resight.data.pixels import PixelSource
+from resight.nearness import UNTIMED, Near
 from resight.storage import Rows
 from resight.types import UNKNOWN_CAMID
 
@@ -62,7 +63,7 @@ class Facts:
     one is of the own camera rather than among as many images of other cameras; None: less than two cameras. `tall`:
     whether the network's input is. `across`: whether neighbours are looked for in each camera; `across_given`: because
     the user says so. `once`: what the user says of whether each camera saw an identity once; None: nothing. `gpu`:
-    whether training runs on one. `grey`: share of the images that have no colours.
+    whether training runs on one. `grey`: share of the images that have no colours. `near`: what is near in time.
     """
 
     images: int
@@ -75,6 +76,7 @@ class Facts:
     once: bool | None = None
     gpu: bool = False
     grey: float = 0.0
+    near: Near = UNTIMED
 
     @property
     def seen_once(self) -> bool:
@@ -144,6 +146,12 @@ def choices(facts: Facts) -> list[Choice]:
         picked.append(Choice("miner.colours", [0.0, 0.0], f"{facts.grey:.0%} of the images have no colours"))
     elif facts.images >= LARGE:
         picked.append(Choice("miner.colours", [2.0, 0.6], "many identities: colours find most of them"))
+    if facts.near.widths:
+        why = f"of images that look alike {facts.near.oftener:.0f} times as many are that near in time as of any two"
+        picked += [
+            Choice("miner.times", [0.4, 0.15], "nearness in time tells identities here, first of all"),
+            Choice("miner.times_within", list(facts.near.widths), why),
+        ]
     if not facts.tall:
         picked.append(Choice("augment.crop_aspect", [0.75, 1.33], "images are not tall, so crops are wider or taller"))
     if facts.cameras < 2:
@@ -174,9 +182,10 @@ def choices(facts: Facts) -> list[Choice]:
         picked.append(Choice("miner.across_cameras", False, why))
     if facts.images < LARGE:
         return [*picked, Choice("miner.k1", 11, f"{facts.images:,} images")]
+    longer = [Choice("miner.k1", 25, "nearness in time holds longer lists together")] if facts.near.widths else []
     return [
         *picked,
-        Choice("miner.k1", 15, f"{facts.images:,} images"),
+        *(longer or [Choice("miner.k1", 15, f"{facts.images:,} images")]),
         Choice("miner.eps", [0.7, 0.8], "many identities: more of them look alike"),
         Choice("train.learning_rate", 3.5e-4, "many images: they are not soon learnt by heart"),
     ]

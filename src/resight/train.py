@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from resight.backbones import ReidModel, is_frozen
@@ -53,6 +53,7 @@ class Parts:
     optimizer: torch.optim.Optimizer
     pixels: PixelCache
     camids: Int[Tensor, " n"]
+    timestamps: Float[Tensor, " n"]
     constraints: Constraints
     device: torch.device
     styles: StyledPixels | None = None

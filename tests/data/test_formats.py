@@ -129,11 +129,12 @@ def test_market_names_give_identity_camera_and_frame(market):
     dataset = read_dataset(market)
     folder = market / "bounding_box_train"
     assert dataset.train.samples == (  # sorted by name
-        Sample(folder / "0002_c1s1_000451_03.jpg", 2, 1, 451.0),
-        Sample(folder / "0007_c3s3_077419_03.jpg", 7, 3, 77419.0),
+        Sample(folder / "0002_c1s1_000451_03.jpg", 2, 1, 1_000_451.0),
+        Sample(folder / "0007_c3s3_077419_03.jpg", 7, 3, 3_077_419.0),
     )
     assert dataset.query.pids == (3,)
     assert dataset.query.camids == (2,)
+    assert dataset.gallery.timestamps == (2_000_501.0, 1_000_502.0, 2_000_500.0)  # recordings follow each other
     assert dataset.notes == ()
     assert dataset.can_be_evaluated
 

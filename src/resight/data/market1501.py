@@ -21,7 +21,7 @@ def matches(path: Path) -> bool:
 def read(path: Path) -> Dataset:
     """Read the three folders; one that is missing is an empty split, junk is kept in the gallery only.
 
-    `timestamp` is the frame number. What was passed over stands in the notes.
+    `timestamp` is the frame number, and 1,000,000 more for each recording. What was passed over stands in the notes.
 
     Raises:
         DataError: none of the folders is there, one is empty, an image's name does not follow the pattern, or an

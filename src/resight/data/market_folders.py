@@ -35,7 +35,7 @@ NAMINGS = {
     # Two cameras saw each person, and only the two are told apart; the last part numbers all images and is no time.
     "cuhk03np": Naming(re.compile(r"(?P<pid>\d+)_c(?P<camid>[12])_\d+"), "0001_c1_1.png"),
     "market1501": Naming(
-        re.compile(r"(?P<pid>-1|\d+)_c(?P<camid>\d+)s\d+_(?P<frame>\d+)_\d+"), "0002_c1s1_000451_03.jpg"
+        re.compile(r"(?P<pid>-1|\d+)_c(?P<camid>\d+)s(?P<recording>\d+)_(?P<frame>\d+)_\d+"), "0002_c1s1_000451_03.jpg"
     ),
 }
 """By format. The last one is of all data in these folders that follow no other."""
