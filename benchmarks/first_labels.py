@@ -10,15 +10,15 @@ images. True identities serve for the figures alone.
 
 import argparse
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from resight.audit import PositivesAudit
-from resight.building import add_beside, build_parts, look
+from resight.building import add_beside, build_parts, look, parts_at
 from resight.data.digests import default_cache_dir
 from resight.data.formats import read_dataset
+from resight.data.times import without_false_times
 from resight.evaluate import evaluate
 from resight.mining import looked_at, mine_all
 from resight.prepare import choose_device, input_size, open_split
@@ -28,21 +28,22 @@ from resight.train import Parts, refill
 from resight.types import Split
 
 KINDS = {
-    "start weights, standardised per camera": (0.0, 0.0),
-    "with stripes of weight 1": (1.0, 0.0),
-    "with colours of weight 1": (0.0, 1.0),
-    "with stripes of weight 1, colours of 0.5": (1.0, 0.5),
-    "with stripes of weight 1, colours of 1": (1.0, 1.0),
-    "with stripes of weight 1, colours of 2": (1.0, 2.0),
-    "colours alone (weight 100)": (0.0, 100.0),
+    "start weights, standardised per camera": (0.0, 0.0, 0.0),
+    "with stripes of weight 1": (1.0, 0.0, 0.0),
+    "with colours of weight 1": (0.0, 1.0, 0.0),
+    "with stripes of weight 1, colours of 0.5": (1.0, 0.5, 0.0),
+    "with stripes of weight 1, colours of 1": (1.0, 1.0, 0.0),
+    "with stripes of weight 1, colours of 2": (1.0, 2.0, 0.0),
+    "colours alone (weight 100)": (0.0, 100.0, 0.0),
 }
-"""Weights of stripes and of colours."""
+"""Weights of stripes, of colours and of nearness in time; lists as the default recipe has them without times."""
 
 TIMED = {
-    "with times of weight 0.4": (0.0, 0.0, 0.4),
-    "with stripes of weight 1, colours of 2, times of 0.4": (1.0, 2.0, 0.4),
+    "with nearness in time of weight 0.4": (0.0, 0.0, 0.4),
+    "with stripes of weight 1, colours of 2, nearness of 0.4": (1.0, 2.0, 0.4),
+    "with stripes of weight 1, colours of 2 (lists as long as with times)": (1.0, 2.0, 0.0),
 }
-"""Weights of stripes, of colours and of nearness in time, where the default recipe makes use of times."""
+"""The same where the default recipe makes use of times, with lists as it then has them."""
 
 
 def some(split: Split, limit: int) -> Split:
@@ -53,11 +54,11 @@ def some(split: Split, limit: int) -> Split:
     return dataclasses.replace(split, samples=tuple(sample for sample in split.samples if sample.pid in kept))
 
 
-def row_of(name: str, parts: Parts, split: Split, weights: Sequence[float]) -> str:
+def row_of(name: str, parts: Parts, split: Split, weights: tuple[float, float, float]) -> str:
     """Measure one kind; the parts have stripes beside them, then colours, then nearness within each width."""
     widths = len(parts.recipe.miner.times_within)
     layers = len(parts.beside) - 1 - widths
-    stripes, colours, times = (*weights, 0.0)[:3]
+    stripes, colours, times = weights
     each = [stripes] * layers + [colours] + [times] * widths
     parts.beside = tuple((rows, (weight,)) for (rows, _), weight in zip(parts.beside, each, strict=True))
     rows = looked_at(parts, 0.0).rows.data.cpu()
@@ -77,12 +78,13 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--limit", type=int, default=5_000, help="images at most, of whole identities")
     options = parser.parse_args()
-    split = some(read_dataset(options.data, None).train, options.limit)
+    split = some(without_false_times(read_dataset(options.data, None)).train, options.limit)
     recipe = load_recipe("auto")
     size = input_size(recipe.input, split.samples)
     recipe = dataclasses.replace(recipe, input=dataclasses.replace(recipe.input, size=size))
     split, pixels = open_split(split, size, default_cache_dir(), skip_broken=False, progress=None)
     device = choose_device("auto")
+    plain, _ = look(recipe, seen(split, recipe), pixels, device, ("miner.times=[0, 0]",), lambda _: None)
     recipe, _ = look(recipe, seen(split, recipe), pixels, device, (), print)
     beside = dataclasses.replace(recipe.miner, stripes=(1.0, 1.0), colours=(1.0, 1.0))
     timed = TIMED if any(beside.times) else {}
@@ -96,8 +98,10 @@ def main() -> None:
     print(
         "| labels are mined from | mAP / R1 across cameras, % | first labels: pairs right / found, % |\n|---|---|---|"
     )
-    for name, weights in [*KINDS.items(), *timed.items()]:
-        print(row_of(name, parts, split, weights), flush=True)
+    for kinds, settled in ((KINDS, plain), (timed, recipe)):
+        parts.miner = parts_at(settled, 0.0)[0]
+        for name, weights in kinds.items():
+            print(row_of(name, parts, split, weights), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Labels of all images at once, and what a batch is compared with."""
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -8,13 +9,16 @@ from typing import Any
 import pytest
 import torch
 
+from resight.building import look
 from resight.by_camera import standardise_by_camera
 from resight.cluster_constraints import keep_tracklets
 from resight.comparison import mix_weights
 from resight.constraints import find_constraints
 from resight.data.formats import read_dataset
-from resight.errors import ConfigError
+from resight.errors import CheckpointError, ConfigError
 from resight.mining import groups_of, joined
+from resight.nearness import Near
+from resight.prepare import open_split
 from resight.recipes import load_recipe
 from resight.report.page import write_report
 from resight.run import TrainRequest, run_training
@@ -120,8 +124,8 @@ def test_options_lie_between_their_ends():
         ("miner.stripes=[1]", "miner.stripes must be two weights"),
         ("miner.colours=[1]", "miner.colours must be two weights"),
         ("miner.times=[1]", "miner.times must be two weights"),
-        ("miner.times=[1, 1]", "miner.times needs miner.times_within"),
         ("miner.times_within=[60, 0]", "miner.times_within must be widths above 0"),
+        ("miner.times_within=[true]", "miner.times_within must be widths above 0"),
         ("miner.times_within=soon", "miner.times_within"),
         ("miner.schedule=batch", "needs miner.schedule"),
         ("memory.rows=instance", "train.per_identity = 4 needs memory.rows"),
@@ -211,7 +215,7 @@ def test_a_run_is_repeated_from_its_own_recipe(people: Path, tmp_path: Path):
 
 
 def test_a_resumed_run_is_the_whole_run(people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    settings = ("train.average=0.8", "memory.damping=0.3")
+    settings = ("train.average=0.8", "memory.damping=0.3", "miner.times=[1, 0.5]", "miner.times_within=[5, 50]")
     train(people, tmp_path / "whole", *settings)
     from resight import course
 
@@ -269,33 +273,93 @@ def test_the_estimate_without_labels_is_logged(people: Path, tmp_path: Path):
     assert "miner.k1=" in page
 
 
-def timed(people: Path, out: Path) -> Path:
-    """Describe the training images, each person by all cameras within ten of 10,000 seconds."""
-    lines = ["path,camid,timestamp"]
-    for number, sample in enumerate(read_dataset(people).train):
-        lines.append(f"{sample.path},{sample.camid},{1000 * (sample.pid or 0) + number % 10}")
-    out.write_text("\n".join(lines))
+NEAR = ("miner.times=[100, 100]", "miner.times_within=[50]", "miner.across_cameras=false", "miner.k1=3", "miner.k2=1")
+
+
+def timed(people: Path, out: Path, *, later: int = 0) -> Path:
+    """Describe the training images, four within ten seconds; `later`: by how many images times are shifted."""
+    samples = read_dataset(people).train.samples
+    lines = [
+        f"{sample.path},{sample.camid},{1000 * ((number + later) // 4 % 3) + number % 10},{sample.pid}"
+        for number, sample in enumerate(samples)
+    ]
+    out.write_text("\n".join(["path,camid,timestamp,pid", *lines]))
     return out
 
 
-def test_nearness_in_time_labels_people_rightly(people: Path, tmp_path: Path):
-    data = timed(people, tmp_path / "timed.csv")
-    settings = (
-        "miner.times=[100, 100]",
-        "miner.times_within=[50]",
-        "miner.across_cameras=false",
-        "miner.k1=3",
-        "miner.k2=1",
-    )
-    train(data, tmp_path / "run", *settings, "train.epochs=1", "trust.every=0")
+@pytest.mark.parametrize(("later", "right"), [(0, 1.0), (2, 1 / 3)])
+def test_labels_follow_nearness_in_time(people: Path, tmp_path: Path, later: int, right: float):
+    """Whoever is there: of the six pairs among two images of one person and two of another, two are right."""
+    data = timed(people, tmp_path / "timed.csv", later=later)
+    train(data, tmp_path / "run", *NEAR, "train.epochs=1", "trust.every=0", "train.per_identity=4")
     [epoch] = epochs(tmp_path / "run")
-    # 3 people of 4 images each, and nothing of anybody else.
     assert (epoch["clusters"], epoch["outliers"], epoch["largest_cluster"]) == (3, 0, 4)
+    assert epoch["precision"] == pytest.approx(right, abs=1e-4)
 
 
-def test_times_are_asked_for_where_there_are_none(people: Path, tmp_path: Path):
-    lines = ["path,camid", *(f"{sample.path},{sample.camid}" for sample in read_dataset(people).train)]
-    (tmp_path / "untimed.csv").write_text("\n".join(lines))
-    with pytest.raises(ConfigError, match="miner.times needs timestamps, but no training image has one"):
-        train(tmp_path / "untimed.csv", tmp_path / "run", "miner.times=[1, 1]", "miner.times_within=[60]")
+def test_times_are_kept_on_disk_as_in_memory(people: Path, tmp_path: Path):
+    for place in ("ram", "disk"):
+        train(people, tmp_path / place, *NEAR, memory=place)
+    assert equal(weights(tmp_path / "ram"), weights(tmp_path / "disk"))
+
+
+def test_a_run_is_not_resumed_with_other_times(people: Path, tmp_path: Path):
+    data = timed(people, tmp_path / "timed.csv")
+    train(data, tmp_path / "run", *NEAR, "train.epochs=1")
+    timed(people, data, later=2)
+    request = TrainRequest(data=data, recipe="auto", out=tmp_path / "run", device="cpu", resume=True)
+    with pytest.raises(CheckpointError, match="was trained with other timestamps"):
+        run_training(request, say=quiet)
+
+
+@pytest.mark.parametrize(
+    ("columns", "overrides", "words"),
+    [
+        (2, ("miner.times=[1, 1]", "miner.times_within=[60]"), "miner.times needs timestamps, but training sees none"),
+        (
+            3,
+            ("miner.times=[1, 1]", "miner.times_within=[60]", "data.use_cameras=false"),
+            "or data.use_cameras is false",
+        ),
+        (3, ("miner.times=[1, 1]",), "miner.times needs miner.times_within"),
+        (3, ("miner.times=[1, 1]", "miner.times_within=[1e-15]"), "miner.times_within must be above"),
+        (3, ("miner.times_within=[60]",), "is of no effect with miner.times"),
+    ],
+)
+def test_times_that_cannot_be_made_use_of_are_refused(
+    people: Path, tmp_path: Path, columns: int, overrides: tuple[str, ...], words: str
+):
+    data = timed(people, tmp_path / "timed.csv")
+    data.write_text("\n".join(",".join(line.split(",")[:columns]) for line in data.read_text().splitlines()))
+    with pytest.raises(ConfigError, match=words):
+        train(data, tmp_path / "run", *overrides)
     assert not (tmp_path / "run").exists()
+
+
+def looked(people: Path, monkeypatch: pytest.MonkeyPatch, *given: str) -> tuple[dict[str, Any], int]:
+    """Settle the default recipe where what looks alike is near in time; and how often that was measured."""
+    measured: list[int] = []
+
+    def near_in_time(*_: Any) -> Near:
+        measured.append(1)
+        return Near((64.0,), 10.0)
+
+    monkeypatch.setattr("resight.building.near_in_time", near_in_time)
+    monkeypatch.setattr("resight.building.have_moments", lambda *_: True)
+    dataset = read_dataset(people)
+    recipe = load_recipe("auto", overrides=[*TINY, *given])
+    split, pixels = open_split(dataset.train, (64, 32), people / "cache", skip_broken=False, progress=None)
+    settled, _ = look(recipe, split.unlabelled(), pixels, torch.device("cpu"), (*TINY, *given), quiet)
+    return dataclasses.asdict(settled.miner), len(measured)
+
+
+def test_the_default_makes_use_of_times_unless_told_otherwise(people: Path, monkeypatch: pytest.MonkeyPatch):
+    found, measured = looked(people, monkeypatch)
+    assert (found["times"], found["times_within"], measured) == ((0.4, 0.15), (64.0,), 1)
+    found, measured = looked(people, monkeypatch, "miner.times=[0, 0]")
+    assert (found["times"], found["times_within"], measured) == ((0.0, 0.0), (), 0)
+    found, measured = looked(people, monkeypatch, "miner.times=[1, 0.5]")
+    assert (found["times"], found["times_within"], measured) == ((1.0, 0.5), (64.0,), 1)
+    at_once = ("miner.stripes=[0, 0]", "miner.colours=[0, 0]", "miner.by_camera=false", "memory.rows=instance")
+    rest = ("miner.schedule=batch", "miner.across_cameras=false", "train.per_identity=0", "loss.name=infonce")
+    assert looked(people, monkeypatch, *at_once, *rest)[0]["times"] == (0.0, 0.0)

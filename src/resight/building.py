@@ -57,8 +57,7 @@ def look(
         features = embed(build_model(recipe.backbone, size=size).to(device), Chosen(pixels, asked))
         own_first = own_camera_first(features, camids[asked])
         timestamps = torch.tensor(images.timestamps, dtype=torch.float64)[asked]
-        unwanted = "miner.times" in settings_of(given) and not any(recipe.miner.times)
-        if not unwanted and have_moments(camids[asked], timestamps):
+        if times_wanted(recipe, given) and have_moments(camids[asked], timestamps):
             colours = torch.cat(list(embed_colours(Chosen(pixels, asked), size=size, device=device))).cpu()
             near = near_in_time(seen_alike(features, colours, camids[asked]), camids[asked], timestamps)
     facts = Facts(
@@ -86,6 +85,12 @@ def look(
     for choice in picked:
         say(f"picked {choice}")
     return settled, [str(choice) for choice in picked]
+
+
+def times_wanted(recipe: Recipe, given: Sequence[str]) -> bool:
+    """Tell whether nearness in time can be made use of: labels are mined at once, and the user has not said no."""
+    said = settings_of(given)
+    return recipe.miner.schedule == "epoch" and (any(recipe.miner.times) or "miner.times" not in said)
 
 
 def seen_alike(features: Float[Tensor, "n d"], colours: Float[Tensor, "n c"], camids: Int[Tensor, " n"]) -> Rows:
@@ -130,8 +135,7 @@ def build_parts(
     settings = recipe.train
     miner, loss = parts_at(recipe, 0.0)
     timestamps = torch.tensor(images.timestamps, dtype=torch.float64)
-    if any(recipe.miner.times) and bool(timestamps.isnan().all()):
-        raise ConfigError("miner.times needs timestamps, but no training image has one; take miner.times out")
+    check_times(recipe, timestamps)
     feature_memory, said = place_memory(
         memory[0],
         recipe,
@@ -158,6 +162,34 @@ def build_parts(
         constraints=known.to(device),
     )
     return parts, said
+
+
+def check_times(recipe: Recipe, timestamps: Float[Tensor, " n"]) -> None:
+    """Refuse nearness in time where there is none to be told.
+
+    Raises:
+        ConfigError: as said.
+    """
+    settings = recipe.miner
+    if not any(settings.times):
+        return
+    known = timestamps[~timestamps.isnan()]
+    if not len(known):
+        raise ConfigError(
+            "miner.times needs timestamps, but training sees none: no image has one, or data.use_cameras is false; "
+            "take miner.times out"
+        )
+    if not settings.times_within:
+        raise ConfigError(
+            "miner.times needs miner.times_within, how near in time is near, in the timestamps' unit: such as "
+            "[60, 600] for seconds"
+        )
+    least = float(known.abs().max()) / 2**50
+    if min(settings.times_within) <= least:
+        raise ConfigError(
+            f"miner.times_within must be above {least:.3g} for timestamps such as these, got "
+            f"{list(settings.times_within)}"
+        )
 
 
 def parts_at(recipe: Recipe, passed: float) -> tuple[Miner, Loss]:
@@ -199,9 +231,11 @@ def add_beside(parts: Parts) -> None:
         seen = ([rows] for rows in embed_colours(parts.pixels, size=size, device=parts.device))
         parts.beside += tuple((rows, settings.colours) for rows in kept(parts, seen))
     for width in settings.times_within if any(settings.times) else ():
-        near = near_rows(parts.timestamps, width)
-        rows = parts.memory.rows.like(near.shape[1])
-        rows.write(torch.arange(len(near)), near)
+        rows = parts.memory.rows.like(columns_of(parts.timestamps, width)[1])
+        written = 0
+        for block in near_rows(parts.timestamps, width):
+            rows.write(torch.arange(written, written + len(block)), block)
+            written += len(block)
         parts.beside += ((rows, settings.times),)
 
 

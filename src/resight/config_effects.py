@@ -21,6 +21,11 @@ def refuse_without_effect(recipe: Recipe) -> None:
             'miner.refine_how = "weigh" weighs rows of clusters and needs memory.rows = "cluster" or "camera", '
             'got "instance"; set that, or "drop" or "split"'
         )
+    if miner.times_within and not any(miner.times):
+        raise ConfigError(
+            f"miner.times_within = {list(miner.times_within)} is of no effect with miner.times = [0, 0]; give a "
+            "weight, such as [0.4, 0.15]"
+        )
     if recipe.loss.name == "camera" and rows != "camera":
         raise ConfigError(
             f'loss.name = "camera" tells rows of cameras apart and needs memory.rows = "camera", got "{rows}"; set '

@@ -147,7 +147,7 @@ def choices(facts: Facts) -> list[Choice]:
     elif facts.images >= LARGE:
         picked.append(Choice("miner.colours", [2.0, 0.6], "many identities: colours find most of them"))
     if facts.near.widths:
-        why = f"of images that look alike {facts.near.oftener:.0f} times as many are that near in time as of any two"
+        why = f"of images that look alike {facts.near.oftener:.0f} times as many are that near in time as of others"
         picked += [
             Choice("miner.times", [0.4, 0.15], "nearness in time tells identities here, first of all"),
             Choice("miner.times_within", list(facts.near.widths), why),

@@ -32,6 +32,7 @@ from resight.data.digests import content_digests, default_cache_dir
 from resight.data.formats import read_dataset
 from resight.data.leaks import can_leak, match_leaks, refuse_leaks, split_digests
 from resight.data.near import find_near_leaks
+from resight.data.times import without_false_times
 from resight.errors import CheckpointError, ConfigError, DataError
 from resight.looking import LOOKING, Facts, first_choices, without
 from resight.prepare import (
@@ -128,7 +129,7 @@ def checked_data(
     request: TrainRequest, cache_dir: Path, say: Say, decoding: Progress | None
 ) -> tuple[Dataset, Recipe, Styles | None, dict[str, Any]]:
     """Read the data and the recipe, say what they are, and refuse leaks; the last of the four is for the log."""
-    found = read_dataset(request.data, request.format)
+    found = without_false_times(read_dataset(request.data, request.format))
     if not len(found.train):
         raise DataError(f"{found.root} has no training images (format '{found.format}'); see `resight data`")
     plain = requested_recipe(request, None)
@@ -197,7 +198,9 @@ def run_header(parts: Parts, digests: list[str]) -> dict[str, Any]:
     """Give what a checkpoint records of its run: recipe, content of the training images, what is known of them."""
     content = hashlib.blake2b("".join(digests).encode(), digest_size=16).hexdigest()
     cameras = hashlib.blake2b(parts.camids.cpu().numpy().tobytes(), digest_size=16).hexdigest()
+    times = hashlib.blake2b(parts.timestamps.numpy().tobytes(), digest_size=16).hexdigest()
     known = {"constraints": parts.constraints.digest(), "cameras": cameras}
+    known |= {"times": times} if any(parts.recipe.miner.times) else {}
     return {"recipe": as_tables(parts.recipe), "data": content, **known, "version": __version__}
 
 
@@ -217,6 +220,11 @@ def resume_from(out: Path, parts: Parts, header: dict[str, Any]) -> dict[str, Te
         raise CheckpointError(
             f"{path} was trained with other cameras than the data now give their images; put back those that the run "
             "began with"
+        )
+    if stored.get("times") != header.get("times"):
+        raise CheckpointError(
+            f"{path} was trained with other timestamps than the data now give their images; put back those that the "
+            "run began with"
         )
     refuse_other_constraints(path, stored.get("constraints"), header["constraints"])
     refuse_other_styles(path, stored.get("camstyle"), header.get("camstyle"))

@@ -20,7 +20,6 @@ from resight.data import (
     veriwild,
     wildlife,
 )
-from resight.data.times import without_false_times
 from resight.errors import DataError, no_such_name
 from resight.types import Dataset
 
@@ -80,7 +79,7 @@ def read_dataset(path: Path, format: str | None = None) -> Dataset:
     with _said_of(path):
         if not path.exists():
             raise DataError(f"there is nothing at {path}; give a folder of images, or a .csv or .parquet manifest")
-        dataset = without_false_times(FORMATS[detect(path) if format is None else format].read(path))
+        dataset = FORMATS[detect(path) if format is None else format].read(path)
     if not any(dataset.splits):
         raise DataError("; ".join([f"there are no images in {path} (read as {dataset.format})", *dataset.notes]))
     return dataset

@@ -13,6 +13,7 @@ from resight.data.decode import BrokenImageError
 from resight.data.leaks import OTHER_GUISE, Leak, match_leaks, split_digests
 from resight.data.near import find_near_leaks
 from resight.data.official import DO_NOT_COMPARE, NOT_PUBLISHED, differences, in_one_line
+from resight.data.times import without_false_times
 from resight.protocols import GENERAL
 from resight.types import JUNK_PID, Dataset, Picture, Split, TestSet
 
@@ -173,7 +174,7 @@ def inspect_dataset(
         splits=tuple(_inspect_split(split, digests[split.name], query, seen) for split in dataset.splits),
         leaks=(*match_leaks(dataset, digests), *find_near_leaks(dataset, cache_dir, progress, digests)),
         shared_pids=tuple(sorted(train & (query | gallery))),
-        notes=dataset.notes,
+        notes=without_false_times(dataset).notes,
         protocol=dataset.protocol.name,
         tests=tuple((test.name, *_test_sizes(dataset, test)) for test in dataset.tests),
         differences=tuple(differences(dataset)),

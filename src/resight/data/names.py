@@ -8,7 +8,7 @@ from resight.errors import DataError
 from resight.types import Sample
 
 RECORDING = 1_000_000
-"""Frames from one recording's beginning to the next one's: more than one has."""
+"""Frames from one recording's beginning to the next one's; no recording is that long."""
 
 
 def parse_name(image: Path, pattern: re.Pattern[str], format: str, example: str, place: str = "") -> Sample:

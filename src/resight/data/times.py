@@ -1,16 +1,20 @@
-"""Dates and times: of tables as seconds since 1970; and numbers that pass for times but are the identities."""
+"""Dates and times: of tables as seconds since 1970; and numbers that pass for times but tell the identities."""
 
 import dataclasses
-from collections import defaultdict
 from datetime import UTC, datetime
+
+import numpy as np
 
 from resight.types import JUNK_PID, Dataset, Split
 
-LIKE_IDENTITIES = 0.95
-"""Share of identities with one timestamp of their own, in several cameras, from which timestamps are no times."""
+NEARLY_ALL = 0.95
+"""Share of identities, and of the steps from one number to the next, from which numbers tell identities."""
 
 LEAST_IDENTITIES = 10
 """Identities that several cameras saw, from which that can be told."""
+
+STEPS = 10
+"""How many different steps numbers have that were counted, not taken from a clock."""
 
 
 def iso_seconds(text: str) -> float | None:
@@ -26,29 +30,47 @@ def iso_seconds(text: str) -> float | None:
 
 
 def without_false_times(dataset: Dataset) -> Dataset:
-    """Take timestamps away that are the identities in another guise, with a note, so that no label leaks into training.
-
-    They are where nearly every identity that several cameras saw has a single timestamp and nearly every such timestamp
-    a single identity, as in file names whose frame number is the identity's.
-    """
-    times: dict[int, set[float]] = defaultdict(set)
-    cameras: dict[int, set[int | None]] = defaultdict(set)
-    identities: dict[float, set[int]] = defaultdict(set)
-    for sample in (sample for split in dataset.splits for sample in split):
-        if sample.pid is not None and sample.pid != JUNK_PID and sample.timestamp is not None:
-            times[sample.pid].add(sample.timestamp)
-            cameras[sample.pid].add(sample.camid)
-            identities[sample.timestamp].add(sample.pid)
-    across = [pid for pid, seen in cameras.items() if len(seen) > 1]
-    own = sum(len(times[pid]) == 1 and len(identities[next(iter(times[pid]))]) == 1 for pid in across)
-    if len(across) < LEAST_IDENTITIES or own < LIKE_IDENTITIES * len(across):
+    """Take timestamps away that tell identities, with a note, so that no label leaks into training."""
+    reason = false_times(dataset)
+    if reason is None:
         return dataset
-    note = (
-        f"timestamps are not made use of: {own:,} of {len(across):,} identities that several cameras saw have one of "
-        "their own, so that they name identities, not times"
-    )
     train, query, gallery = map(_untimed, (dataset.train, dataset.query, dataset.gallery))
-    return dataclasses.replace(dataset, train=train, query=query, gallery=gallery, notes=(*dataset.notes, note))
+    notes = (*dataset.notes, f"training makes no use of timestamps: {reason}")
+    return dataclasses.replace(dataset, train=train, query=query, gallery=gallery, notes=notes)
+
+
+def false_times(dataset: Dataset) -> str | None:
+    """Say why timestamps tell identities, not times; None where they do not.
+
+    They do where they go on in even steps, and nearly every identity that several cameras saw has a stretch of them
+    that no other identity shares: numbers of identities, or of images sorted by identity, as file names may have them.
+    """
+    known = [
+        (sample.timestamp, sample.pid, -1 if sample.camid is None else sample.camid)
+        for split in dataset.splits
+        for sample in split
+        if sample.pid is not None and sample.pid != JUNK_PID and sample.timestamp is not None
+    ]
+    if not known:
+        return None
+    times, place = np.unique([time for time, _, _ in known], return_inverse=True)
+    pids, owner = np.unique([pid for _, pid, _ in known], return_inverse=True)
+    first, last = np.full(len(pids), len(times)), np.full(len(pids), -1)
+    np.minimum.at(first, owner, place)
+    np.maximum.at(last, owner, place)
+    until = np.concatenate([[0], np.bincount(place, minlength=len(times)).cumsum()])
+    alone = until[last + 1] - until[first] == np.bincount(owner)
+    seen = np.unique([(who, camid) for who, (_, _, camid) in zip(owner, known, strict=True) if camid >= 0], axis=0)
+    across = np.bincount(seen[:, 0], minlength=len(pids)) > 1 if len(seen) else np.zeros(len(pids), dtype=bool)
+    steps = np.sort(np.unique(np.diff(times), return_counts=True)[1])
+    counted = steps[steps > 1][-STEPS:].sum() >= NEARLY_ALL * steps.sum()
+    count, own = int(across.sum()), int((alone & across).sum())
+    if count < LEAST_IDENTITIES or own < NEARLY_ALL * count or not counted:
+        return None
+    return (
+        f"they go on in even steps, and {own:,} of {count:,} identities that several cameras saw have some of their "
+        "own, so that they tell identities, not times"
+    )
 
 
 def _untimed(split: Split) -> Split:
