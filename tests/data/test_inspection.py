@@ -49,10 +49,12 @@ def test_counts_of_a_good_data_set(look, root):
     lines = report.lines()
     assert lines == [
         f"{root} (market1501)",
-        "train: 3 images, 2 identities, 2 cameras, height 10-20-30, width 5-5-7 pixels (min-median-max), times 1 to 3",
-        "query: 1 image, 1 identity, 1 camera, height 12-12-12, width 8-8-8 pixels (min-median-max), times 4 to 4",
+        "train: 3 images, 2 identities, 2 cameras, height 10-20-30, width 5-5-7 pixels (min-median-max), "
+        "times 1000001 to 1000003",
+        "query: 1 image, 1 identity, 1 camera, height 12-12-12, width 8-8-8 pixels (min-median-max), times "
+        "1000004 to 1000004",
         "gallery: 4 images, 3 identities, 2 cameras, 1 junk, 2 distractors, height 12-12-12, width 8-8-8 pixels "
-        "(min-median-max), times 5 to 8",
+        "(min-median-max), times 1000005 to 1000008",
         "protocol: market1501",
         "warning: this is not the data set as published; do not compare with published scores:",
         *(f"  {sentence}" for sentence in differences(read_dataset(root))),
