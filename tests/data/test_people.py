@@ -123,7 +123,7 @@ def test_a_data_set_as_shipped_is_told_by_its_names_from_all_others(tree, format
 def test_market1501_is_read_with_its_junk_and_distractors(tree):
     root = tree("market1501")
     dataset = read_dataset(root)
-    assert dataset.train.samples[0] == Sample(root / MARKET[0], 2, 1, 451.0)
+    assert dataset.train.samples[0] == Sample(root / MARKET[0], 2, 1, 1_000_451.0)
     assert (dataset.train.pids, dataset.train.camids) == ((2, 2, 7), (1, 1, 3))
     assert (dataset.query.pids, dataset.query.camids) == ((1, 1), (1, 2))
     assert dataset.gallery.pids == (JUNK_PID, 0, 1, 1)
