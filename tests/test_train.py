@@ -20,6 +20,7 @@ from resight.data.synthetic import SyntheticConfig, write_synthetic
 from resight.errors import CheckpointError, ConfigError, DataError
 from resight.run import TrainRequest, run_training
 from resight.runlog import read_events
+from resight.train import drop_dead_weights
 
 SMALL = (
     "backbone.name=resnet10t",
@@ -291,3 +292,24 @@ def test_broken_images_stop_the_run_unless_they_may_be_left_out(people: Path, tm
     summary = train(folder, tmp_path / "run", "train.epochs=1", skip_broken=True)
     assert summary["data"]["train"] == 24
     assert "trained" not in summary  # a plain folder has no identities to evaluate with
+
+
+def test_weights_next_to_zero_become_zero():
+    layer = torch.nn.Linear(3, 2)
+    frozen = torch.nn.Parameter(torch.tensor([1e-40, 1.0]), requires_grad=False)
+    layer.register_parameter("frozen", frozen)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[1e-40, -1e-13, 1e-11], [0.5, -1e-39, 0.0]]))
+    drop_dead_weights(layer)
+    assert layer.weight.tolist() == [[0.0, 0.0, pytest.approx(1e-11)], [0.5, 0.0, 0.0]]
+    assert frozen[0] > 0
+
+
+def test_a_run_leaves_no_denormal_weight_behind(people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Weights are driven to where they decay: at a threshold of 1e-3 each epoch clears what is below."""
+    monkeypatch.setattr("resight.train.DEAD", 1e-3)
+    train(people, tmp_path / "run", "train.epochs=1")
+    convolutions = [tensor for name, tensor in weights(tmp_path / "run").items() if name.endswith("conv1.weight")]
+    assert convolutions
+    assert all(((tensor == 0) | (tensor.abs() >= 1e-3)).all() for tensor in convolutions)
+    assert any((tensor == 0).any() for tensor in convolutions)

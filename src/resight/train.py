@@ -31,6 +31,9 @@ from resight.types import UNKNOWN_CAMID, Loss, Miner
 
 LOG_EVERY = 10  # steps
 
+DEAD = 1e-12
+"""What a weight is below that no image's embedding depends on."""
+
 
 @dataclass
 class Parts:
@@ -110,6 +113,8 @@ def train(parts: Parts, hooks: Hooks, *, first_epoch: int = 1) -> None:
 
         parts.mined = mined
         record = train_epoch(parts, hooks, epoch, miner, mined)
+        for model in {id(m): m for m in (parts.model, parts.result)}.values():
+            drop_dead_weights(model)
         if settings.settle_batchnorm and is_used_after(parts.recipe, epoch):
             settle(parts)
         seconds = time.perf_counter() - began
@@ -179,6 +184,18 @@ def train_epoch(parts: Parts, hooks: Hooks, epoch: int, miner: Miner, mined: Min
                 learning_rate=parts.optimizer.param_groups[-1]["lr"],
             )
     return {"loss": round(float(losses) / seen, 6), "positives_per_image": round(float(count) / seen, 3)}
+
+
+def drop_dead_weights(model: torch.nn.Module) -> None:
+    """Set trained weights to zero that are next to it: those of channels that no image needs any more.
+
+    They decay to denormal numbers, below 1.2e-38, with which a CPU computes several times slower, while the output does
+    not depend on them (`benchmarks/dead_weights.py`).
+    """
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.requires_grad:
+                weight.masked_fill_(weight.abs() < DEAD, 0)
 
 
 def refill(parts: Parts, epoch: int) -> None:
